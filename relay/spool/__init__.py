@@ -199,10 +199,14 @@ class Spool(Stores, Protocol):
         Proxied deliveries count for none of this. One that is `reconciled` and any other of the
         same key are one event, whichever comes first, whatever their content.
 
-        A duplicate makes its event due again, with a fresh schedule, where that is dead, or held
-        because its provider did not confirm it: at most once a minute, and not where the reason is
-        `final` or a `hold`, unless what is reconciled agrees. It replaces an event that is damaged,
-        or whose body has been pruned, and makes it due if it was dead of that. It changes nothing
+        The event has one destination for each of its upstreams, which are claimed, settled and
+        requeued by themselves. Without upstreams it counts as delivered from now on.
+
+        A duplicate makes those destinations of its event due again, with a fresh schedule, that are
+        dead, or held because its provider did not confirm it: each at most once a minute, and not
+        where the reason is `final` or a `hold`, unless what is reconciled agrees. If its upstreams
+        are none of the event's, what is due goes to them. It replaces an event that is damaged, or
+        whose body has been pruned, and makes due what was dead of that, or lost. It changes nothing
         else: what `VerifiedDelivery.keep` had removed, or `ErasureStore`, stays so.
 
         within: seconds until `TimeoutError`; None for no limit.
@@ -391,7 +395,8 @@ class Spool(Stores, Protocol):
     async def expire_tokens(self, before: datetime, limit: int) -> int:
         """Mask the tokens in the bodies of up to `limit` events received before; return how many.
 
-        They are masked in any case once their event is delivered, or passed on.
+        They are masked in any case once their event is delivered by all its destinations, or passed
+        on.
         """
 
     async def probe(self) -> None:

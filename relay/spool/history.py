@@ -130,7 +130,8 @@ class Record:
     """The history of one event, without its body.
 
     What `destinations` says of one, the fields above say of the one that most needs a person;
-    `attempts` is their sum, `upstream` that of the first.
+    `attempts` is their sum, `upstream` that of the first. One whose routes lead nowhere has neither
+    destinations nor an upstream, and counts as delivered.
     references: names and values of the ids that people hold.
     removed: why its content was removed for good: `headers` or `none`, which is what its endpoint
         keeps of what is delivered, or `erased`; None where it was not.
@@ -151,7 +152,7 @@ class Record:
     subject: str | None
     received_at: datetime
     attempts: int
-    upstream: str
+    upstream: str | None
     due_at: datetime | None
     settled_at: datetime | None
     last_outcome: str | None

@@ -42,7 +42,6 @@ from relay.spool.sqlite import (
     events,
     finding,
     history,
-    intake,
     keyring,
     queue,
     requeue,
@@ -55,7 +54,7 @@ from relay.spool.sqlite.database import Migrated, StoreHealth
 from relay.spool.sqlite.disk import Ballast, ProcessLock
 from relay.spool.sqlite.erasure import SqliteErasure
 from relay.spool.sqlite.events import open_tables
-from relay.spool.sqlite.intake import NewEvent
+from relay.spool.sqlite.intake import Done, NewEvent
 from relay.spool.sqlite.notifier import Notifier
 from relay.spool.sqlite.opening import Opened, open_file, sibling
 from relay.spool.sqlite.overview import SqliteOverview
@@ -199,18 +198,19 @@ class SqliteSpool:
         else:
             self._handoffs[upstream] = handoff
 
-    def put_nowait(self, event: VerifiedDelivery, done: intake.Done) -> NewEvent:
+    def put_nowait(self, event: VerifiedDelivery, done: Done) -> NewEvent:
         now = self._clock.steady()
         new = NewEvent(event, self._tables.digests, events.micros(now), done)
         is_aside = new.flags & events.ASIDE and copies.aside(new.flags)
-        handoff = None if is_aside else self._handoffs.get(event.upstreams[0])
-        if handoff is not None and handoff.seats.reserve():
-            new.seat(handoff, self._tables.tokens.next(), now)
+        for upstream in () if is_aside else event.upstreams:
+            handoff = self._handoffs.get(upstream)
+            if handoff is not None and handoff.seats.reserve():
+                new.seat(upstream, handoff, self._tables.tokens.next(), now)
         try:
             self._writer.store(new)
         except Exception:
-            if new.handoff is not None:
-                new.handoff.seats.cancel()
+            for handoff, _ in new.seats.values():
+                handoff.seats.cancel()
             raise
         return new
 

@@ -33,10 +33,11 @@ EVENT: Final = (
 Stored = tuple[bytes, bytes, int | None, bytes | None]
 
 
-def event(row: Row, names: Mapping[int, str], upstream: int, find: FindKey) -> Event | None:
+def event(row: Row, names: Mapping[int, str], upstream: int | None, find: FindKey) -> Event | None:
     """Return the event in a row of the columns `EVENT`; None when it is not what was stored.
 
-    The body must be there. names: of endpoints and upstreams.
+    The body must be there. names: of endpoints and upstreams. upstream: which one it is for; None:
+    it is not asked whether it is for any.
 
     Raises:
         KeyMissing: it is sealed with a key that is not named.
@@ -56,14 +57,18 @@ def event(row: Row, names: Mapping[int, str], upstream: int, find: FindKey) -> E
         pointers = tuple(parts[events.POINTERS] or ()) if len(parts) > events.POINTERS else ()
         # The rows that lead here are under no checksum.
         wanted = parts[events.UPSTREAMS]
-        if names.get(endpoint) != parts[events.ENDPOINT] or names.get(upstream) not in wanted:
+        if upstream is None:
+            name = wanted[0] if wanted else ""
+        elif (name := names.get(upstream)) not in wanted:
+            return None
+        if names.get(endpoint) != parts[events.ENDPOINT]:
             return None
         return Event(
             id=event_id.decode(),
             endpoint=parts[events.ENDPOINT],
             provider=parts[events.PROVIDER],
             environment=parts[events.ENVIRONMENT],
-            upstream=names[upstream],
+            upstream=name,
             key=parts[events.KEY],
             subject=parts[events.SUBJECT],
             method=parts[events.METHOD],

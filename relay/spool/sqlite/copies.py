@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from hashlib import sha256
-from typing import Final, Protocol
+from itertools import zip_longest
+from typing import Final, NamedTuple, Protocol
 
 import apsw
 import orjson
@@ -28,7 +29,8 @@ from relay.spool.sqlite.keyring import FindKey, Numbered
 class Copy(Protocol):
     """A delivery whose event is known (`relay.spool.sqlite.intake.NewEvent`).
 
-    now: steady time. result: which event it is. revives: it has made that due.
+    now: steady time. result: which event it is. revived: the upstreams for which it has made that
+        due.
     """
 
     id: str
@@ -41,7 +43,7 @@ class Copy(Protocol):
     received_at: int
     now: int
     result: PutResult | None
-    revives: bool
+    revived: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +140,16 @@ def take(
 ) -> bool:
     """Return whether this is a copy of a known event; if so, it has its result, and its effect.
 
-    The event keeps its id, its time of receipt and its place in the order. A destination that is
-    due again goes where the copy goes. What differs is a copy only of an event that is dead of
-    damage, since damage is no content.
+    The event keeps its id, its time of receipt and its place in the order, and its destinations,
+    too, unless its copies go to none of them any more: then what is due again goes where they go.
+    What differs is a copy only of an event that is dead of damage, since damage is no content.
     """
     places = [] if known.is_new else _places(connection, known.seq)
     if not known.same_content and not any(place.damaged for place in places):
         return False
     if not known.is_new and not copy.flags & events.TEST_FLAG:
-        copy.revives = _apply(connection, shared, known, copy, places=places, tally=tally)
-    copy.result = Duplicate(_id(known, copy), revived=copy.revives)
+        copy.revived = _apply(connection, shared, known, copy, places=places, tally=tally)
+    copy.result = Duplicate(_id(known, copy), revived=bool(copy.revived))
     return True
 
 
@@ -163,15 +165,13 @@ def _apply(
     *,
     places: Sequence[_Place],
     tally: Tally,
-) -> bool:
-    """Replace and revive what is to be; return whether anything is due now because of it."""
+) -> Sequence[str]:
+    """Replace and revive what is to be; return the upstreams for which anything is due now."""
     [row] = fetch(connection, EVENT, (known.seq,))
     if row[-1] is None and row[3] & events.REMOVED:
-        return False
-    upstream = shared.names.number(connection, copy.delivery.upstreams[0])
-    held = [place.upstream for place in places]
-    find = partial(shared.keyring.find, connection)
-    sound = _is_sound(row, shared.names.by_number, held or [upstream], find)
+        return ()
+    names, head = shared.names, row[5]
+    sound = _is_sound(row, names.by_number, partial(shared.keyring.find, connection))
     contradicts = bool((row[3] if sound else copy.flags) & events.CONTRADICTS)
     agrees = contradicts and bool(copy.flags & events.RECONCILED)
     going = [
@@ -183,37 +183,80 @@ def _apply(
             and not _is_recent(connection, known.seq, copy, place)
         )
     ]
-    astray = bool(going) and upstream not in held
-    head = row[5]
-    if not sound or astray or agrees:
-        names = [shared.names.by_number.get(each) for each in held]
-        head = _head(copy, [name for name in names if name is not None], head)
+    written = events.upstreams_in(events.parse_head(head))
+    named = [names.by_name[name] for name in written if name in names.by_name]
+    copied = [names.number(connection, name) for name in copy.delivery.upstreams]
+    held = [place.upstream for place in places]
+    moves = _moves(going, held, named, copied, sound=sound) if held or written else []
+    after = {*held} - {place.upstream for place in going} | {move.upstream for move in moves}
+    if not sound or agrees or not after <= {*named}:
+        order = dict.fromkeys((*copied, *held) if not sound else (*named, *copied, *held))
+        head = _head(copy, [names.by_number[each] for each in order if each in after], head)
         writes = shared.keyring.writes
         row = _replace(connection, writes, known, copy, received_at=row[2], head=head)
     if going and is_overtaken(connection, shared, known.seq, head):
         reseal(connection, known.seq, row, row[3] | events.OUT_OF_ORDER)
     for place in going:
         connection.execute(TAKE, (known.seq, place.upstream))
-        target, tried, last = upstream if astray else place.upstream, place.attempts, place.last
-        put_due(connection, shared, (known.seq, target), head, now=copy.now, tried=tried, last=last)
-        tally.move(copy.endpoint, place.state, events.PENDING)
-        if astray:
-            break
-    if not places:
-        # Where it lay is damaged, and no statement finds it any more. It is still counted.
-        put_due(connection, shared, (known.seq, upstream), head, now=copy.now)
-    return bool(going) or not places
+        tally.add(copy.endpoint, place.state, -1)
+    for upstream, tried, last, counted in moves:
+        target = known.seq, upstream
+        put_due(connection, shared, target, head, now=copy.now, tried=tried, last=last)
+        tally.add(copy.endpoint, events.PENDING, not counted)
+    return [names.by_number[move.upstream] for move in moves]
 
 
-def _is_sound(row: Row, names: Mapping[int, str], upstreams: Sequence[int], find: FindKey) -> bool:
+class _Move(NamedTuple):
+    """A destination that is due now, how often it has been tried, and with what outcome at last.
+
+    counted: it was lost to damage, but not to the tallies.
+    """
+
+    upstream: int
+    tried: int = 0
+    last: bytes | None = None
+    counted: bool = False
+
+
+def _moves(
+    going: Sequence[_Place],
+    held: Sequence[int],
+    named: Sequence[int],
+    copied: Sequence[int],
+    *,
+    sound: bool,
+) -> list[_Move]:
+    """Return what is due now of an event that has upstreams: what goes, and what has been lost.
+
+    held: where it lies. named: where its head says that it lies. copied: where its copy goes. What
+    a destination that goes has been through counts where it goes to.
+    """
+    astray = bool(copied) and {*copied}.isdisjoint((*held, *named))
+    # Where these lay is damaged, and no statement finds it any more.
+    lost = [each for each in named if each not in held]
+    if not held:
+        to = copied if copied and (astray or not sound) else lost
+        return [_Move(each, counted=True) for each in to]
+    stays, targets = [], copied
+    if not (astray and going):
+        stays, targets = [place for place in going if not sound or place.upstream in named], lost
+    moves = [_Move(place.upstream, place.attempts, place.last) for place in stays]
+    strays = [place for place in going if place not in stays]
+    for target, place in zip_longest(targets, strays):
+        if place is None:
+            moves.append(_Move(target, counted=not astray))
+        elif target is not None:
+            moves.append(_Move(target, place.attempts, place.last))
+    return moves
+
+
+def _is_sound(row: Row, names: Mapping[int, str], find: FindKey) -> bool:
     """Return whether an event is what was stored, its body included.
 
     One whose key is not named is taken for sound.
     """
     try:
-        return row[-1] is not None and any(
-            content.event(row, names, upstream, find) is not None for upstream in upstreams
-        )
+        return row[-1] is not None and content.event(row, names, None, find) is not None
     except KeyMissing:
         return True
 
@@ -227,12 +270,12 @@ def _is_recent(connection: apsw.Connection, seq: int, copy: Copy, place: _Place)
 
 
 def _head(copy: Copy, upstreams: Sequence[str], before: object) -> bytes:
-    """Return the head of a copy with these upstreams besides its own.
+    """Return the head of a copy with these upstreams.
 
     What its event repeats is kept, as far as the head before can be read.
     """
     parts, known = orjson.loads(copy.head), events.parse_head(before)
-    parts[events.UPSTREAMS] = [*dict.fromkeys((*parts[events.UPSTREAMS], *upstreams))]
+    parts[events.UPSTREAMS] = upstreams
     head = events.head_of(tuple(parts))
     if len(known) > events.REPEATS and isinstance(known[events.REPEATS], str):
         return with_repeats(head, known[events.REPEATS])

@@ -220,6 +220,12 @@ def parse_head(raw: object) -> list[Any]:
     return ["", [""], "", "", "", None, "", "", [], "", [], []]
 
 
+def upstreams_in(parts: Sequence[object]) -> list[str]:
+    """Return the upstreams that the parts of a head name: where its event lies; none: nowhere."""
+    named = parts[UPSTREAMS]
+    return [str(name) for name in named] if isinstance(named, list) else [""]
+
+
 # ---- leases and outcomes --------------------------------------------------------------------
 
 

@@ -98,11 +98,11 @@ def get(connection: apsw.Connection, keyring: Keyring, event_id: str) -> Found |
         [record] = records_of(connection, rows)
         names = read_names(connection)
         kept = fetch(connection, _EVENT, (event_id,)) if record.removed != ERASED else []
-        upstream = [number for number, name in names.items() if name == record.upstream]
-        find = partial(keyring.find, connection)
-        # What is left of one whose content was removed for good has an empty body.
-        row = [(*each[:-1], each[-1] or b"") for each in kept]
-        event = content.event(row[0], names, upstream[0], find) if kept and upstream else None
+        find, event = partial(keyring.find, connection), None
+        for *row, body in kept:
+            upstream = next((n for n, name in names.items() if name == record.upstream), None)
+            # What is left of one whose content was removed for good has an empty body.
+            event = content.event((*row, body or b""), names, upstream, find)
     damaged = bool(kept) and event is None
     record = replace(record, damaged=record.damaged or damaged)
     if kept and kept[0][-1] is None:
@@ -124,12 +124,11 @@ def records_of(connection: apsw.Connection, rows: Sequence[events.Row]) -> tuple
 def _record(row: events.Row, found: Sequence[events.Row], names: Mapping[int, str]) -> Record:
     _, event_id, endpoint, received_at, stored_flags, conflicts_with, raw = row
     head, flags = events.parse_head(raw), events.number_of(stored_flags)
-    wanted = [str(name) for name in head[events.UPSTREAMS] or [""]]
-    destinations = _destinations(found, names, wanted)
+    wanted = events.upstreams_in(head)
     removed = _optional(head, events.KEEP) if flags & events.REMOVED else None
     # One that was erased before it was delivered goes nowhere, and nothing is to be done for it.
-    nowhere = _LOST if removed != ERASED else _NOWHERE
-    urgent = most_urgent(destinations) or nowhere
+    destinations = _destinations(found, names, wanted, whole=removed == ERASED)
+    urgent = most_urgent(destinations) or _NOWHERE
     return Record(
         id=events.text_of(event_id),
         endpoint=names.get(endpoint, str(head[events.ENDPOINT])),
@@ -139,7 +138,7 @@ def _record(row: events.Row, found: Sequence[events.Row], names: Mapping[int, st
         subject=None if head[events.SUBJECT] is None else str(head[events.SUBJECT]),
         received_at=events.moment(received_at),
         attempts=sum(each.attempts for each in destinations),
-        upstream=destinations[0].upstream if destinations else wanted[0],
+        upstream=next((each.upstream for each in destinations), next(iter(wanted), None)),
         due_at=urgent.due_at,
         settled_at=urgent.settled_at,
         last_outcome=urgent.last_outcome,
@@ -147,7 +146,7 @@ def _record(row: events.Row, found: Sequence[events.Row], names: Mapping[int, st
         out_of_order=bool(flags & events.OUT_OF_ORDER),
         client=str(head[events.CLIENT]),
         reconciled=bool(flags & events.RECONCILED),
-        damaged=urgent.last_outcome == _DAMAGED,
+        damaged=any(_is_damaged(each) for each in destinations),
         reason=urgent.reason,
         repeats=_optional(head, events.REPEATS),
         query_dropped=query_dropped(str(head[events.SUFFIX])),
@@ -159,15 +158,18 @@ def _record(row: events.Row, found: Sequence[events.Row], names: Mapping[int, st
 
 _DAMAGED: Final = "corrupt"
 
-# Where it lay is damaged: no statement finds it any more.
-_LOST: Final = Destination("", Status.DEAD, 0, last_outcome=_DAMAGED)
+#: What has become of an event that has no destination.
 _NOWHERE: Final = Destination("", Status.DELIVERED, 0)
 
 
 def _destinations(
-    found: Sequence[events.Row], names: Mapping[int, str], wanted: Sequence[str]
+    found: Sequence[events.Row], names: Mapping[int, str], wanted: Sequence[str], *, whole: bool
 ) -> tuple[Destination, ...]:
-    """Return these destinations: those that it came for in their order, then the others."""
+    """Return these destinations: those that it came for in their order, then the others.
+
+    whole: there are no more. Otherwise what fewer are found than were wanted has been lost: where
+    it lay is damaged, and no statement finds it any more.
+    """
     made = [
         Destination(
             upstream=names.get(upstream, ""),
@@ -180,8 +182,16 @@ def _destinations(
         )
         for upstream, state, attempts, due_at, settled_at, outcome, reason in found
     ]
+    if not whole and len(made) < len(wanted):
+        there = {each.upstream for each in made}
+        lost = [name for name in wanted if name not in there]
+        made += [Destination(name, Status.DEAD, 0, last_outcome=_DAMAGED) for name in lost]
     places = {name: place for place, name in reversed(list(enumerate(wanted)))}
     return tuple(sorted(made, key=lambda each: places.get(each.upstream, len(places))))
+
+
+def _is_damaged(destination: Destination) -> bool:
+    return destination.status is Status.DEAD and destination.last_outcome == _DAMAGED
 
 
 def _optional(head: Sequence[object], part: int) -> str | None:
@@ -255,6 +265,16 @@ SOURCES: Final = {
     Status.HELD: ("settled", _STOPPED, " AND state = 4 AND state > 2"),
     Status.TEST: ("settled", _STOPPED, " AND state = 5 AND state > 2"),
 }
+
+
+# What has no destination, since its routes lead nowhere or it was erased, counts as delivered.
+_GOES_NOWHERE: Final = """
+NOT EXISTS (SELECT 1 FROM settled WHERE settled.seq = events.seq)
+AND NOT EXISTS (SELECT 1 FROM queue WHERE queue.seq = events.seq)
+AND events.seq NOT IN (SELECT seq FROM inhand)
+AND CASE WHEN flags & 64 THEN 1 WHEN json_valid(CAST(head AS TEXT))
+    THEN json_array_length(CAST(head AS TEXT), '$[1]') = 0 ELSE 0 END
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,7 +391,8 @@ def has_status(status: Status) -> str:
     if status is Status.LEASED:
         return "events.seq IN (SELECT seq FROM inhand)"
     settled = "SELECT 1 FROM settled WHERE settled.seq = events.seq AND settled.state"
-    return f"EXISTS ({settled} = {STATES[status]})"
+    found = f"EXISTS ({settled} = {STATES[status]})"
+    return f"({found} OR ({_GOES_NOWHERE}))" if status is Status.DELIVERED else found
 
 
 def position(after: str) -> tuple[int, int]:

@@ -14,9 +14,9 @@ import apsw
 
 from relay.core.errors import SpoolUnavailable
 from relay.core.event import Lease, event_of
-from relay.core.request import OnConflict, OnReplay, VerifiedDelivery
+from relay.core.request import Keep, OnConflict, OnReplay, VerifiedDelivery
 from relay.spool import Conflict, Handoff, PutResult, Stored
-from relay.spool.sqlite import content, copies, events
+from relay.spool.sqlite import content, copies, events, removal
 from relay.spool.sqlite.events import Digests, Names, Tables, Tally, fetch, numbers
 from relay.spool.sqlite.keyring import Numbered
 
@@ -25,21 +25,25 @@ from relay.spool.sqlite.keyring import Numbered
 #: Called on the event loop: what it has become, or why it is not stored.
 Done = Callable[[PutResult | SpoolUnavailable], None]
 
+#: With whom one destination of an event has a seat, and the token of the lease that it has then.
+Seat = tuple[Handoff, int]
+
 
 class NewEvent:
     """An event from `put` to its answer, with the columns of its row.
 
     Made on the event loop; the writer completes it.
 
-    now: steady time in microseconds. handoff: with whom it has a seat, under the lease
-    `token` until `until`. revives: it is a copy, and has made its event due.
+    now: steady time in microseconds. seats: of its upstreams, by name, those with whom it has a
+    seat since the steady time `since`. revived: it is a copy, and its event is due there because of
+    it.
     """
 
     __slots__ = (
         *("body", "conflicts_with", "content", "endpoint", "flags", "head", "id", "key_look"),
         *("look", "plain", "received_at", "repeats", "restated", "seal", "seq"),
-        *("delivery", "done", "error", "handoff", "revives", "now", "result", "since", "subject"),
-        *("token", "until", "until_micros", "withdrawn"),
+        *("delivery", "done", "error", "now", "result", "revived", "seats", "since", "subject"),
+        *("withdrawn",),
     )
 
     def __init__(self, delivery: VerifiedDelivery, digests: Digests, now: int, done: Done) -> None:
@@ -76,9 +80,9 @@ class NewEvent:
         self.plain: tuple[bytes, bytes | None, bytes] | None = None
         self.body = received.body
         self.put_seal()
-        self.handoff: Handoff | None = None
-        self.token = self.until_micros = 0
-        self.withdrawn = self.revives = False
+        self.seats: dict[str, Seat] = {}
+        self.withdrawn = False
+        self.revived: Sequence[str] = ()
         self.result: PutResult | None = None
         self.error: SpoolUnavailable | None = None
 
@@ -126,11 +130,10 @@ class NewEvent:
         if self.plain is None:
             self.plain = self.look, self.restated, self.head
 
-    def seat(self, handoff: Handoff, token: int, since: datetime) -> None:
+    def seat(self, upstream: str, handoff: Handoff, token: int, since: datetime) -> None:
         """Give it the seat that has been reserved with this handoff, from this steady time on."""
-        self.handoff, self.token = handoff, token
-        self.since, self.until = since, since + handoff.seats.lease_time
-        self.until_micros = self.now + handoff.seats.lease_micros
+        self.seats[upstream] = handoff, token
+        self.since = since
 
     def withdraw(self) -> None:
         """Do not store it, unless that has begun; it is not called back for."""
@@ -142,29 +145,35 @@ class NewEvent:
         if answer is not None and not self.withdrawn:
             self.done(answer)
 
-    def hand_over(self, release: Callable[[Lease], None]) -> bool:
-        """Offer the event where it has a seat, or free the seat; release what is refused.
+    def hand_over(self, release: Callable[[Lease], None]) -> Sequence[str]:
+        """Offer the event where it has a seat, or free its seats; release what is refused.
 
-        Returns whether it has left an event to be claimed.
+        Returns the upstreams for which it has left an event to be claimed.
         """
-        handoff, stored = self.handoff, self.result
-        if handoff is None:
-            return self.revives or isinstance(stored, Stored)
+        stored = self.result
         if not isinstance(stored, Stored):
-            handoff.seats.cancel()
-            handoff.cancelled()
-            return self.revives
-        handoff.seats.reserved -= 1
-        leased = event_of(
-            self.delivery,
-            stored.conflicts_with,
-            out_of_order=stored.out_of_order,
-            repeats=stored.repeats,
-        )
-        lease = Lease(leased, 1, 1, self.since, self.until, None, self.token)
-        if not handoff.offer(lease):
-            release(lease)
-        return False
+            for handoff, _ in self.seats.values():
+                handoff.seats.cancel()
+                handoff.cancelled()
+            return self.revived
+        upstreams = self.delivery.upstreams
+        for upstream, (handoff, token) in self.seats.items():
+            seats = handoff.seats
+            seats.reserved -= 1
+            leased = event_of(
+                self.delivery,
+                stored.conflicts_with,
+                out_of_order=stored.out_of_order,
+                repeats=stored.repeats,
+                upstream=upstream,
+            )
+            until = self.since + seats.lease_time
+            lease = Lease(leased, 1, 1, self.since, until, None, token)
+            if not handoff.offer(lease):
+                release(lease)
+        if len(self.seats) == len(upstreams):
+            return ()
+        return [each for each in upstreams if each not in self.seats]
 
 
 # ---- storing a batch ------------------------------------------------------------------------
@@ -208,7 +217,7 @@ def store(
         if each.seq:
             # A transaction has tried to store it already, and failed.
             each.in_order()
-            each.result, each.error, each.revives = None, None, False
+            each.result, each.error, each.revived = None, None, ()
         seq += 1
         each.seq = seq
         name = each.delivery.delivery.endpoint
@@ -296,28 +305,41 @@ def _stored(new: NewEvent) -> Stored:
     return Stored(new.id, new.conflicts_with, out_of_order, new.repeats)
 
 
-def _place(
+def _place(  # noqa: C901, PLR0912 - one pass costs least
     connection: apsw.Connection, shared: Tables, stored: Sequence[NewEvent], tally: Tally
 ) -> None:
-    """Put each of these events, which have just been stored, where it lies from now on."""
-    leased, ready, kept = [], [], []
+    """Put the destinations of these events, which have just been stored, where they lie now.
+
+    One without destinations counts as delivered, and what is not kept of it then goes at once.
+    """
+    leased, ready, kept, private = [], [], [], []
     states = []
-    upstreams: dict[str, tuple[int, bool]] = {}
+    known: dict[str, tuple[int, bool]] = {}
     for each in stored:
-        name, now = each.delivery.upstreams[0], each.now
-        upstream, unordered = upstreams.get(name) or _upstream(connection, shared, name, upstreams)
-        if each.flags & events.ASIDE and (aside := copies.aside(each.flags)):
-            state, reason = aside
-            kept.append((each.seq, upstream, state, each.received_at, reason))
-            states.append((each.endpoint, state))
-            continue
-        lane = None if unordered else _lane(shared, each)
-        if each.handoff is None:
-            ready.append((upstream, each.seq, now, now, lane))
-            states.append((each.endpoint, events.PENDING))
-        else:
-            leased.append((each.token, each.seq, upstream, each.until_micros, now, now, lane))
-            states.append((each.endpoint, events.LEASED))
+        seq, now, seats, lane = each.seq, each.now, each.seats, None
+        aside = copies.aside(each.flags) if each.flags & events.ASIDE else None
+        upstreams = each.delivery.upstreams
+        for name in upstreams:
+            upstream, unordered = known.get(name) or _upstream(connection, shared, name, known)
+            if aside is not None:
+                state, reason = aside
+                kept.append((seq, upstream, state, each.received_at, reason))
+                states.append((each.endpoint, state))
+                continue
+            if unordered:
+                lane = None
+            elif lane is None:
+                lane = _lane(shared, each)
+            if name in seats:
+                handoff, token = seats[name]
+                until = now + handoff.seats.lease_micros
+                leased.append((token, seq, upstream, until, now, now, lane))
+                states.append((each.endpoint, events.LEASED))
+            else:
+                ready.append((upstream, seq, now, now, lane))
+                states.append((each.endpoint, events.PENDING))
+        if not upstreams and (each.flags & events.TOKENS or each.delivery.keep is not Keep.ALL):
+            private.append(seq)
     for at, number in Counter(states).items():
         tally.add(*at, number)
     if leased:
@@ -326,6 +348,8 @@ def _place(
         connection.executemany(_QUEUE, ready)
     if kept:
         connection.executemany(_KEEP, kept)
+    if private:
+        removal.remove_delivered(connection, shared, private)
 
 
 def _upstream(

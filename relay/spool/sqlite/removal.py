@@ -15,12 +15,16 @@ from relay.core.request import Keep
 from relay.spool.sqlite import body_tokens, content, events
 from relay.spool.sqlite.events import Row, Tables, fetch, numbers
 
-# Delivered with every destination.
-_DELIVERED: Final = f"""
-SELECT seq, {content.EVENT} FROM events WHERE seq IN carray(?1)
+# Delivered with every destination, or without any.
+_DELIVERED: Final = """
+SELECT seq FROM events WHERE seq IN carray(?1)
     AND NOT EXISTS (SELECT 1 FROM queue WHERE queue.seq = events.seq)
     AND NOT EXISTS (SELECT 1 FROM settled WHERE settled.seq = events.seq AND state <> 1)
     AND seq NOT IN (SELECT seq FROM inhand)
+"""
+
+_EVENTS: Final = f"""
+SELECT seq, {content.EVENT} FROM events WHERE seq IN carray(?)
 """  # noqa: S608 - columns, no values
 
 _WRITE: Final = """
@@ -35,13 +39,16 @@ EMPTY: Final = sha256(b"").digest()
 
 
 def remove_delivered(connection: apsw.Connection, shared: Tables, seqs: Sequence[int]) -> None:
-    """Remove what is not kept of these events, at least one, that a destination has taken.
+    """Remove what is not kept of those of these events, at least one, that are delivered.
 
+    An event is when its last destination has taken it: till then the others need what it holds.
     Tokens in bodies are masked, in any case. Runs inside a transaction.
     """
-    body_tokens.mask(connection, shared, seqs)
+    if not (done := [seq for (seq,) in fetch(connection, _DELIVERED, (numbers(seqs),))]):
+        return
+    body_tokens.mask(connection, shared, done)
     with body_tokens.overwriting(connection):
-        for seq, *row in fetch(connection, _DELIVERED, (numbers(seqs),)):
+        for seq, *row in fetch(connection, _EVENTS, (numbers(done),)):
             _remove(connection, seq, tuple(row))
 
 

@@ -12,7 +12,7 @@ import orjson
 from relay.core.event import Status
 from relay.spool import AT_ONCE
 from relay.spool.history import Query, Requeueable, Requeued, Spread
-from relay.spool.sqlite import content, copies, events, finding, history
+from relay.spool.sqlite import content, copies, events, finding, history, upkeep
 from relay.spool.sqlite.events import STATUSES, Tables, Tally, fetch, read_names
 
 
@@ -190,6 +190,12 @@ _REMOVED: Final = """
 SELECT id FROM events WHERE id IN (SELECT value FROM json_each(?)) AND flags & 64
 """
 
+# Of these a destination is lost, and a copy alone brings that back.
+_LOST: Final = f"""
+SELECT id FROM events
+WHERE id IN (SELECT value FROM json_each(?)) AND flags < 256 AND {upkeep.LOST}
+"""  # noqa: S608 - no values
+
 
 def requeue(
     connection: apsw.Connection,
@@ -225,6 +231,8 @@ def requeue(
         work.tally.write(connection)
         named = (orjson.dumps(asked.query.ids).decode(),)
         removed = tuple(event_id for (event_id,) in fetch(connection, _REMOVED, named))
+        if chosen.target is None:
+            work.damaged += [event_id for (event_id,) in fetch(connection, _LOST, named)]
     done = Requeued(
         tuple(event_id for _, event_id in sorted(dict.fromkeys(work.done))),
         tuple(dict.fromkeys(work.damaged)),
@@ -291,11 +299,10 @@ class _Work:
         seq, event_id, endpoint, head = row
         [stored] = fetch(self._connection, copies.EVENT, (seq,))
         names, parts = self._shared.names, events.parse_head(head)
-        known = [names.by_name[name] for name in parts[events.UPSTREAMS] if name in names.by_name]
-        if not any(self._is_sound(stored, upstream) for upstream in known):
+        if not self._is_sound(stored, None):
             self._quarantine(event_id)
             return
-        if target not in known:
+        if names.by_number[target] not in parts[events.UPSTREAMS]:
             parts[events.UPSTREAMS].append(names.by_number[target])
             head = events.head_of(tuple(parts))
         there = self._places(seq)
@@ -321,7 +328,7 @@ class _Work:
         statement = self._chosen.places()
         return fetch(self._connection, statement, self._chosen.bound(statement, seq=seq))
 
-    def _is_sound(self, stored: events.Row, upstream: int) -> bool:
+    def _is_sound(self, stored: events.Row, upstream: int | None) -> bool:
         names, find = self._shared.names.by_number, self._shared.keyring.find
         return content.event(stored, names, upstream, partial(find, self._connection)) is not None
 

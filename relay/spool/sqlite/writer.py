@@ -311,8 +311,9 @@ class Writer:
 
     def _hand_over(self, answered: list[Piece], rest: list[Piece]) -> None:
         for each in answered:
-            if isinstance(each, NewEvent) and each.hand_over(self._release):
-                self._notify(each.delivery.upstreams[0])
+            if isinstance(each, NewEvent):
+                for upstream in each.hand_over(self._release):
+                    self._notify(upstream)
         if rest:
             self._answer(rest)
 

@@ -8,7 +8,7 @@ import pytest
 from relay.core.event import Dead, Decision, Done, Held
 from relay.core.request import OnReplay, VerifiedDelivery
 from relay.spool import Duplicate, Stored
-from relay.spool.sqlite import events, history, intake
+from relay.spool.sqlite import events, history, intake, upkeep
 from relay.spool.sqlite.events import Tables, Tally
 from relay.spool.sqlite.keyring import Keyring
 from tests.harness.deliveries import verified
@@ -119,6 +119,71 @@ def test_a_copy_finds_a_place_for_what_lies_nowhere(
     assert put(connection, shared, verified()) == [Duplicate("a", revived=True)]
     assert [lease.event.id for lease in claim(connection, shared).leases] == ["a"]
     assert miscounted(connection) == []
+
+
+@pytest.mark.parametrize("sound", [True, False])
+@pytest.mark.parametrize("left", ["dead", "delivered", "pending"])
+def test_a_copy_finds_a_place_for_a_destination_that_lies_nowhere(
+    connection: apsw.Connection, shared: Tables, left: str, sound: bool
+) -> None:
+    both = ("billing", "ledger")
+    put(connection, shared, verified(event_id="a", upstreams=both))
+    ledger = shared.names.by_name["ledger"]
+    connection.execute("DELETE FROM queue WHERE upstream = ?", (ledger,))
+    if left != "pending":
+        decision = Dead() if left == "dead" else Done()
+        settle(connection, shared, claim(connection, shared).leases, decision)
+    if not sound:
+        connection.execute("UPDATE events SET body = x'00'")
+    assert put(connection, shared, verified(upstreams=both)) == [Duplicate("a", revived=True)]
+    [lease] = claim(connection, shared, upstream="ledger").leases
+    assert (lease.event.id, lease.event.body) == ("a", verified().delivery.body)
+    assert len(claim(connection, shared).leases) == (left != "delivered")
+    assert miscounted(connection) == []
+    assert upkeep.check_integrity(connection) == ()
+
+
+def test_what_lies_at_an_upstream_that_it_was_not_for_goes_back(
+    connection: apsw.Connection, shared: Tables
+) -> None:
+    put(connection, shared, verified(event_id="a"), verified(key="2", upstream="ledger"))
+    ledger = shared.names.by_name["ledger"]
+    connection.execute("UPDATE queue SET upstream = ? WHERE seq = 1", (ledger,))
+    assert claim(connection, shared, upstream="ledger").damaged == ("a",)
+    assert put(connection, shared, verified()) == [Duplicate("a", revived=True)]
+    assert [lease.event.id for lease in claim(connection, shared).leases] == ["a"]
+    assert claim(connection, shared, upstream="ledger").leases == ()
+    assert miscounted(connection) == []
+
+
+@pytest.mark.parametrize("copied", [(), ("billing",)])
+def test_a_copy_replaces_a_damaged_event_that_goes_nowhere_and_sends_it_nowhere(
+    connection: apsw.Connection, shared: Tables, copied: tuple[str, ...]
+) -> None:
+    put(connection, shared, verified(event_id="a", upstreams=()))
+    connection.execute("UPDATE events SET body = x'00'")
+    assert put(connection, shared, verified(upstreams=copied)) == [Duplicate("a")]
+    found = history.get(connection, Keyring(), "a")
+    assert found is not None
+    assert found.event is not None
+    assert (found.event.body, found.damaged) == (verified().delivery.body, False)
+    assert (found.record.upstream, found.record.destinations) == (None, ())
+    assert claim(connection, shared).leases == ()
+
+
+def test_a_copy_of_a_damaged_event_names_no_upstream_that_it_does_not_lie_at(
+    connection: apsw.Connection, shared: Tables
+) -> None:
+    put(connection, shared, verified(event_id="a"))
+    connection.execute("UPDATE events SET body = x'00'")
+    assert claim(connection, shared).damaged == ("a",)
+    copy = verified(upstreams=("billing", "ledger"))
+    assert put(connection, shared, copy) == [Duplicate("a", revived=True)]
+    assert len(claim(connection, shared).leases) == 1
+    found = history.get(connection, Keyring(), "a")
+    assert found is not None
+    assert [each.upstream for each in found.record.destinations] == ["billing"]
+    assert not found.record.damaged
 
 
 def test_a_copy_of_a_damaged_conflict_replaces_it(

@@ -92,6 +92,21 @@ def test_an_event_that_lies_nowhere_is_shown_as_damaged(filled: apsw.Connection)
     assert (record.upstream, record.attempts) == ("billing", 0)
 
 
+def test_a_destination_that_lies_nowhere_is_shown_as_damaged(
+    connection: apsw.Connection, shared: Tables
+) -> None:
+    put(connection, shared, verified(event_id="a", upstreams=("billing", "ledger")))
+    settle(connection, shared, claim(connection, shared).leases, Done())
+    connection.execute("DELETE FROM queue")
+    found = get(connection, "a")
+    told = {each.upstream: each.status for each in found.record.destinations}
+    assert told == {"billing": Status.DELIVERED, "ledger": Status.DEAD}
+    assert (found.record.status, found.record.last_outcome) == (Status.DEAD, "corrupt")
+    assert found.record.damaged
+    # Its content is what was stored, and needs no quarantine.
+    assert (found.event is not None, found.damaged) == (True, False)
+
+
 def test_a_pruned_event_is_not_a_damaged_one(filled: apsw.Connection) -> None:
     filled.execute("UPDATE events SET body = NULL WHERE id = 'a'")
     found = get(filled, "a")

@@ -114,7 +114,7 @@ def test_what_has_a_slot_is_leased(connection: apsw.Connection, shared: Tables) 
     handoff = CountingHandoff(1)
     made, tally = new(shared, verified()), Tally()
     handoff.seats.reserve()
-    made.seat(handoff, 7, RECEIVED)
+    made.seat("billing", handoff, 7, RECEIVED)
     intake.store(connection, shared, [made], tally)
     made.hand_over(ignore)
     [lease] = handoff.taken
@@ -126,7 +126,7 @@ def test_what_failed_frees_its_slot(shared: Tables) -> None:
     handoff = CountingHandoff(1)
     made = new(shared, verified())
     handoff.seats.reserve()
-    made.seat(handoff, 7, RECEIVED)
+    made.seat("billing", handoff, 7, RECEIVED)
     made.hand_over(ignore)
     assert (handoff.seats.free, handoff.taken) == (1, [])
 

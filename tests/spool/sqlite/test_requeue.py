@@ -100,3 +100,21 @@ def test_what_stands_in_the_way_of_one_does_not_of_the_next(
     assert found.ids == ("cc", "dd")
     assert found.damaged == ("aa",)
     assert found.unserved == (("a", "gone"),)
+
+
+def test_a_destination_that_lies_nowhere_is_told_and_may_be_sent_there_by_hand(
+    connection: apsw.Connection, shared: Tables
+) -> None:
+    put(connection, shared, verified(event_id="a", upstreams=("billing", "ledger")))
+    put(connection, shared, verified(key="2", event_id="b", upstreams=()))
+    settle(connection, shared, claim(connection, shared).leases, Dead())
+    connection.execute("DELETE FROM queue")
+    both = Query(ids=("a", "b"))
+    done, waiting = requeue(connection, shared, Asked(both), RECEIVED)
+    assert (done, waiting) == (Requeued(("a",), damaged=("a",)), ["billing"])
+    there = Asked(both, to="ledger")
+    done, waiting = requeue(connection, shared, there, RECEIVED)
+    assert (done, waiting) == (Requeued(("a", "b")), ["ledger", "ledger"])
+    assert requeue(connection, shared, Asked(both), RECEIVED) == (Requeued(), [])
+    found = claim(connection, shared, upstream="ledger").leases
+    assert [lease.event.id for lease in found] == ["a", "b"]

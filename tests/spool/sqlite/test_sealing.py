@@ -10,6 +10,7 @@ from relay.core.sealing import SealingKey
 from relay.spool import Spool
 from relay.spool.sqlite import open_spool
 from tests.contracts.copies import CopiesContract
+from tests.contracts.fan_out import FanOutContract
 from tests.contracts.finding import FindingContract
 from tests.contracts.history import HistoryContract
 from tests.contracts.refusals import RefusalContract
@@ -38,7 +39,13 @@ class Sealed:
 
 @pytest.mark.proof
 class TestSealedSpool(
-    Sealed, SpoolContract, CopiesContract, HistoryContract, RequeueContract, FindingContract
+    Sealed,
+    SpoolContract,
+    CopiesContract,
+    FanOutContract,
+    HistoryContract,
+    RequeueContract,
+    FindingContract,
 ):
     """A sealed spool keeps to everything that a plain one does."""
 

@@ -19,6 +19,7 @@ from relay.spool.history import Query
 from relay.spool.sqlite import SqliteSpool, database, migrate, open_spool
 from relay.spool.sqlite.database import Migrated
 from tests.contracts.copies import CopiesContract
+from tests.contracts.fan_out import FanOutContract
 from tests.contracts.finding import FindingContract
 from tests.contracts.history import HistoryContract
 from tests.contracts.requeueing import RequeueContract
@@ -30,7 +31,12 @@ from tests.spool.conftest import PATIENCE, FailingSync
 
 
 class TestContract(
-    SpoolContract, CopiesContract, HistoryContract, RequeueContract, FindingContract
+    SpoolContract,
+    CopiesContract,
+    FanOutContract,
+    HistoryContract,
+    RequeueContract,
+    FindingContract,
 ):
     @pytest.fixture
     def opener(self, path: Path) -> Opener:

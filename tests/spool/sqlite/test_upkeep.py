@@ -262,7 +262,22 @@ def test_an_event_that_lies_nowhere_is_found(filled: apsw.Connection) -> None:
     assert upkeep.check_integrity(filled) == ()
     filled.execute("DELETE FROM queue WHERE seq = 1")
     assert upkeep.check_integrity(filled) == (
-        "1 events are neither waiting nor leased nor settled",
+        "1 events are neither waiting nor leased nor settled for each upstream",
+    )
+
+
+@pytest.mark.parametrize("lost", ["queue", "inhand", "settled"])
+def test_a_destination_that_lies_nowhere_is_found(
+    connection: apsw.Connection, shared: Tables, lost: str
+) -> None:
+    put(connection, shared, *(verified(key=key, upstreams=("a", "b", "c")) for key in "12"))
+    put(connection, shared, verified(key="3", upstreams=()))
+    settle(connection, shared, claim(connection, shared, upstream="b").leases, Done())
+    claim(connection, shared, upstream="c")
+    assert upkeep.check_integrity(connection) == ()
+    connection.execute(f"DELETE FROM {lost} WHERE seq = 2")
+    assert upkeep.check_integrity(connection) == (
+        "1 events are neither waiting nor leased nor settled for each upstream",
     )
 
 

@@ -328,7 +328,7 @@ class Table:
         event = verified(key=key, event_id=event_id or key, body=b"x" * 100)
         new = NewEvent(event, self.shared.digests, 0, self.answers.append)
         self.handoff.seats.reserve()
-        new.seat(self.handoff, self.shared.tokens.next(), RECEIVED)
+        new.seat("billing", self.handoff, self.shared.tokens.next(), RECEIVED)
         self.writer.store(new)
         return new
 
