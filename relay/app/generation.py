@@ -6,23 +6,32 @@ of hosts, and rate limits on DNS and status APIs.
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 from netaddr import IPNetwork
 
 from relay.allowlist import Allowlist, ProvenAddresses
 from relay.allowlist.registry import HostRegistry, Knock
-from relay.app import builder
+from relay.app import builder, upstream_tls
 from relay.app.upstream_parts import (
     credentials_of,
     http_sender,
     oauth2_of,
     secrets_in_url,
     token_source,
+)
+from relay.app.upstream_tls import (
+    ClientTls,
+    Contexts,
+    TlsKey,
+    token_server_files,
+    upstream_files,
 )
 from relay.app.usage_pool import Close, Usage, UsagePool, nothing
 from relay.config import Endpoint as EndpointSettings
@@ -54,11 +63,16 @@ from relay.telemetry import Telemetry
 
 _KnockKey = tuple[tuple[str, ...], timedelta]
 _EndpointKey = tuple[EndpointSettings, JsonLimits, Knock | None]
-_TokensKey = tuple[OAuth2Client, timedelta, tuple[IPNetwork, ...]]
+_TokensKey = tuple[OAuth2Client, timedelta, tuple[IPNetwork, ...], ssl.SSLContext | None]
 _UpstreamKey = tuple[
-    UpstreamSettings, timedelta, StatusConfirmer, TokenSource | None, TokenBucket | None
+    UpstreamSettings,
+    ssl.SSLContext | None,
+    timedelta,
+    StatusConfirmer,
+    TokenSource | None,
+    TokenBucket | None,
 ]
-_ProxyUpstreamKey = tuple[UpstreamSettings, TokenSource | None]
+_ProxyUpstreamKey = tuple[UpstreamSettings, ssl.SSLContext | None, TokenSource | None]
 
 # Provider, environment and URL tell which API it is.
 _ApiKey = tuple[object, str | None, str | None]
@@ -154,6 +168,7 @@ class LiveConfigBuilder:
         self._targets = UsagePool(self._make_target)
         self._confirmers = UsagePool(self._make_confirmer)
         self._rates = UsagePool(self._make_rate)
+        self._client_tls = UsagePool(_make_client_tls)
         # Shared by an upstream's stored and proxied deliveries, and kept with its tokens.
         self._tokens = UsagePool(self._make_tokens)
         self._upstreams = UsagePool(self._make_upstream)
@@ -167,6 +182,7 @@ class LiveConfigBuilder:
             self._targets,
             self._confirmers,
             self._rates,
+            self._client_tls,
             self._tokens,
             self._upstreams,
             self._proxy_upstreams,
@@ -197,11 +213,14 @@ class LiveConfigBuilder:
         asks = any(each.confirm is not None for each in settings.endpoints)
         confirm_time = MAX_CONFIRMATION if asks else timedelta()
         upstreams, proxy_upstreams = [], {}
+        contexts = await upstream_tls.contexts(settings, partial(usage.acquire, self._client_tls))
         for name, its in settings.upstreams.items():
-            tokens, bucket = self._token_source(usage, name, its), self._rate(usage, name, its)
-            key: _UpstreamKey = (its, confirm_time, confirmer, tokens, bucket)
+            tls = contexts.get(upstream_files(its))
+            tokens = self._token_source(usage, name, its, contexts)
+            bucket = self._rate(usage, name, its)
+            key: _UpstreamKey = (its, tls, confirm_time, confirmer, tokens, bucket)
             upstreams.append(usage.acquire(self._upstreams, name, key))
-            proxy_key: _ProxyUpstreamKey = (its, tokens)
+            proxy_key: _ProxyUpstreamKey = (its, tls, tokens)
             proxy_upstreams[name] = usage.acquire(self._proxy_upstreams, name, proxy_key)
         return LiveConfig(
             settings=settings,
@@ -321,26 +340,27 @@ class LiveConfigBuilder:
         return key.bucket(self._clock.monotonic()), nothing
 
     def _token_source(
-        self, usage: Usage, name: str, settings: UpstreamSettings
+        self, usage: Usage, name: str, settings: UpstreamSettings, contexts: Contexts
     ) -> TokenSource | None:
         """Return the source of an upstream's tokens, with those it has while it is the same."""
         client = oauth2_of(settings)
         if client is None:
             return None
-        key: _TokensKey = (client, settings.timeout, settings.allow_addresses)
+        tls = contexts.get(token_server_files(settings))
+        key: _TokensKey = (client, settings.timeout, settings.allow_addresses, tls)
         return usage.acquire(self._tokens, name, key)
 
     def _make_tokens(self, name: str, key: _TokensKey) -> tuple[TokenSource, Close]:
-        client, timeout, allowed = key
+        client, timeout, allowed, tls = key
         tokens = token_source(
-            name, client, timeout, allowed, clock=self._clock, observer=self._telemetry
+            name, client, timeout, allowed, tls=tls, clock=self._clock, observer=self._telemetry
         )
         return tokens, tokens.close
 
     def _make_upstream(self, name: str, key: _UpstreamKey) -> tuple[Upstream, Close]:
-        settings, confirm_time, confirmer, tokens, bucket = key
+        settings, tls, confirm_time, confirmer, tokens, bucket = key
         credentials = credentials_of(settings, tokens)
-        sender = http_sender(settings, self._clock, credentials)
+        sender = http_sender(settings, self._clock, credentials, tls)
         in_url = secrets_in_url(settings)
 
         def secrets() -> list[Secret]:
@@ -366,11 +386,16 @@ class LiveConfigBuilder:
         return upstream, sender.close
 
     def _make_proxy_upstream(self, _: str, key: _ProxyUpstreamKey) -> tuple[ProxyUpstream, Close]:
-        settings, tokens = key
-        sender = http_sender(settings, self._clock, credentials_of(settings, tokens))
+        settings, tls, tokens = key
+        sender = http_sender(settings, self._clock, credentials_of(settings, tokens), tls)
         return ProxyUpstream(sender, settings.concurrency), sender.close
 
 
 def _make_limiter(_: str, key: _LimiterKey) -> tuple[FairRateLimiter, Close]:
     _api, rate = key
     return FairRateLimiter(rate), nothing
+
+
+def _make_client_tls(_: str, key: TlsKey) -> tuple[ClientTls, Close]:
+    files, _stamps = key
+    return ClientTls(files), nothing

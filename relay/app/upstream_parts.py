@@ -1,5 +1,6 @@
 """What one upstream's settings describe: its credentials and the sender of its requests."""
 
+import ssl
 from collections.abc import Iterable
 from datetime import timedelta
 from ipaddress import ip_network
@@ -35,7 +36,10 @@ def secrets_in_url(settings: UpstreamSettings) -> list[Secret]:
 
 
 def http_sender(
-    settings: UpstreamSettings, clock: Clock, credentials: Credentials | None = None
+    settings: UpstreamSettings,
+    clock: Clock,
+    credentials: Credentials | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> HttpSender:
     """Return a sender with connections of its own. Called inside a running event loop."""
     return HttpSender(
@@ -44,6 +48,8 @@ def http_sender(
         concurrency=settings.concurrency,
         clock=clock,
         signer=Signer(settings.signing_secrets) if settings.signing_secrets else None,
+        tls=tls,
+        server_name=settings.tls.server_name,
         allowed=_networks(settings.allow_addresses),
         credentials=credentials,
     )
@@ -96,6 +102,7 @@ def token_source(
     timeout: timedelta,
     allow_addresses: Iterable[NetAddrNetwork],
     *,
+    tls: ssl.SSLContext | None,
     clock: Clock,
     observer: TokenObserver,
 ) -> TokenSource:
@@ -110,6 +117,7 @@ def token_source(
         idle=0.0,
         longest_body=MAX_ANSWER,
         timeout=min(MAX_ASKING, timeout.total_seconds()),
+        tls=tls,
         allowed=_networks(allow_addresses),
     )
     asking = Client(client.token_url, client.client_id, client.client_secret, client.scope)

@@ -87,11 +87,16 @@ def _secrets(data: object) -> Iterator[str]:
 
 
 def _certificates(data: object) -> Iterator[str]:
-    """Return the certificates and keys of listeners."""
-    listeners = data.get("listen") if isinstance(data, dict) else None
-    for each in listeners if isinstance(listeners, tuple) else ():
+    """Return the certificates and keys of listeners, and those and the authorities of upstreams."""
+    top = data if isinstance(data, dict) else {}
+    listeners, upstreams = top.get("listen"), top.get("upstreams")
+    sections = [
+        *(listeners if isinstance(listeners, tuple) else ()),
+        *(upstreams.values() if isinstance(upstreams, dict) else ()),
+    ]
+    for each in sections:
         tls = each.get("tls") if isinstance(each, dict) else None
-        for key in ("certificate", "key"):
+        for key in ("ca", "certificate", "key"):
             name = tls.get(key) if isinstance(tls, dict) else None
             if isinstance(name, str):
                 yield name

@@ -1,7 +1,9 @@
 """What an upstream's settings come to, as its requests show."""
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -9,22 +11,27 @@ from relay.app.upstream_parts import credentials_of, http_sender, oauth2_of
 from relay.core.clock import SystemClock
 from relay.core.event import Delivered, ProxyResponse, Unreachable
 from relay.core.request import Ack
+from relay.delivery.http import client_context
 from relay.delivery.sender import HttpSender
 from tests.config.files import ENVIRON, GOOD, good
 from tests.harness.attempting import attempted, forwarded
+from tests.harness.authority import Authority
 from tests.harness.deliveries import EVENT, lease_of, verified
+from tests.harness.tls_server import TlsServer
 from tests.harness.upstream import Upstream
 
 PLACE = "http://127.0.0.1:8081/webhooks"
 
 
 @asynccontextmanager
-async def sender(url: str, more: str = "") -> AsyncIterator[HttpSender]:
+async def sender(
+    url: str, more: str = "", tls: ssl.SSLContext | None = None
+) -> AsyncIterator[HttpSender]:
     """Give the sender of an upstream with this URL and these keys besides."""
     text = GOOD.replace(f'{{url: "{PLACE}"', f'{{url: "{url}"{more}')
     settings = good(text, ENVIRON | {"SIGNING": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"})
     upstream = settings.upstreams["billing"]
-    sender = http_sender(upstream, SystemClock(), credentials_of(upstream, None))
+    sender = http_sender(upstream, SystemClock(), credentials_of(upstream, None), tls)
     try:
         yield sender
     finally:
@@ -49,8 +56,8 @@ async def test_a_metadata_address_is_not_called(host: str) -> None:
 
 async def test_one_that_is_listed_is_called() -> None:
     # Nothing has this address here: it is refused, or cannot be reached in time.
-    more = ', timeout: 200ms, allow_addresses: ["64:ff9b::/96"]'
-    async with sender("http://[64:ff9b::a9fe:a9fe]/", more) as sending:
+    more = ', timeout: 200ms, allow_addresses: ["169.254.10.0/24"]'
+    async with sender("http://[64:ff9b::a9fe:a07]/", more) as sending:
         outcome = await attempted(sending, lease_of(EVENT))
     assert outcome in {Unreachable("refused"), Unreachable("timeout")}
 
@@ -80,3 +87,15 @@ async def test_without_credentials_nothing_is_added() -> None:
     upstream = good(GOOD).upstreams["billing"]
     assert credentials_of(upstream, None) is None
     assert oauth2_of(upstream) is None
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_the_name_of_the_certificate_is_that_of_the_settings(
+    named: bool, tmp_path: Path
+) -> None:
+    own = Authority(tmp_path)
+    more = ", tls: {server_name: billing.internal}" if named else ""
+    with TlsServer(own.server("billing.internal")) as upstream:
+        async with sender(upstream.url, more, client_context(own.file)) as sending:
+            outcome = await attempted(sending, lease_of(EVENT))
+    assert outcome == (Delivered(200) if named else Unreachable("tls: wrong name"))

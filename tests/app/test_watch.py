@@ -44,6 +44,16 @@ def test_secrets_and_certificates_are_named_wherever_they_are(tmp_path: Path) ->
     }
 
 
+def test_what_tls_to_upstreams_is_made_of_is_named(tmp_path: Path) -> None:
+    tls = "tls: {ca: ca.pem, certificate: tls/client.pem, key: /etc/client.key, server_name: x}"
+    text = f"upstreams: {{one: {{url: u, {tls}}}, two: 1, three: {{tls: {{ca: 1}}}}}}"
+    assert named(text, tmp_path) == {
+        tmp_path / "ca.pem",
+        tmp_path / "tls/client.pem",
+        Path("/etc/client.key"),
+    }
+
+
 @pytest.mark.parametrize(
     "text",
     [
