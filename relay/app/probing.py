@@ -11,6 +11,13 @@ from relay.app.upstream_parts import (
     token_server_target,
     token_source,
 )
+from relay.app.upstream_tls import (
+    ClientTls,
+    Contexts,
+    contexts,
+    token_server_files,
+    upstream_files,
+)
 from relay.config import Settings
 from relay.config.upstream_settings import Upstream
 from relay.core.clock import Clock
@@ -50,12 +57,16 @@ async def probe_upstreams(
 
     paused: the names of those that are paused, which are tried all the same.
     tried: is called after each.
+
+    Raises:
+        ConfigError: files for TLS cannot be used, which could be when the file was checked.
     """
     some = asyncio.Semaphore(_AT_ONCE)
+    tls = await contexts(settings, lambda _, key: ClientTls(key[0]))
 
     async def one(server: str, name: str, url: str) -> Probed:
         async with some:
-            steps = await _TRIES[server](name, settings.upstreams[name], clock)
+            steps = await _TRIES[server](name, settings.upstreams[name], tls, clock)
         tried()
         return Probed(name, server, without_query(url), name in paused, tuple(steps))
 
@@ -70,32 +81,36 @@ def _servers(settings: Settings) -> Iterator[tuple[str, str, str]]:
         yield UPSTREAM, name, upstream.url
 
 
-async def _try_upstream(name: str, settings: Upstream, clock: Clock) -> list[Step]:
+async def _try_upstream(name: str, settings: Upstream, tls: Contexts, clock: Clock) -> list[Step]:
     client = oauth2_of(settings)
+    context = tls.get(upstream_files(settings))
     if client is None:
-        return await probe(probe_target(settings, None), clock)
+        return await probe(probe_target(settings, None, context), clock)
     tokens = token_source(
         name,
         client,
         settings.timeout,
         settings.allow_addresses,
+        tls=tls.get(token_server_files(settings)),
         clock=clock,
         observer=_Unobserved(),
     )
     try:
-        return await probe(probe_target(settings, tokens), clock)
+        return await probe(probe_target(settings, tokens, context), clock)
     finally:
         await tokens.close()
 
 
-async def _try_token_server(_: str, settings: Upstream, clock: Clock) -> list[Step]:
+async def _try_token_server(_: str, settings: Upstream, tls: Contexts, clock: Clock) -> list[Step]:
     client = oauth2_of(settings)
     if client is None:
         return []
-    return await probe_connection(token_server_target(settings, client), clock)
+    context = tls.get(token_server_files(settings))
+    return await probe_connection(token_server_target(settings, client, context), clock)
 
 
-_TRIES: Final[dict[str, Callable[[str, Upstream, Clock], Awaitable[list[Step]]]]] = {
+_Try = Callable[[str, Upstream, Contexts, Clock], Awaitable[list[Step]]]
+_TRIES: Final[dict[str, _Try]] = {
     UPSTREAM: _try_upstream,
     TOKEN_SERVER: _try_token_server,
 }

@@ -55,7 +55,9 @@ def http_sender(
     )
 
 
-def probe_target(settings: UpstreamSettings, tokens: TokenSource | None) -> ProbeTarget:
+def probe_target(
+    settings: UpstreamSettings, tokens: TokenSource | None, tls: ssl.SSLContext | None
+) -> ProbeTarget:
     """Return what is tried of an upstream, as its sender would send there.
 
     tokens: as for `credentials_of`.
@@ -63,16 +65,21 @@ def probe_target(settings: UpstreamSettings, tokens: TokenSource | None) -> Prob
     return ProbeTarget(
         settings.url,
         settings.timeout.total_seconds(),
+        tls=tls,
+        server_name=settings.tls.server_name,
         allowed=_networks(settings.allow_addresses),
         credentials=credentials_of(settings, tokens),
         tokens=tokens,
     )
 
 
-def token_server_target(settings: UpstreamSettings, client: OAuth2Client) -> ProbeTarget:
+def token_server_target(
+    settings: UpstreamSettings, client: OAuth2Client, tls: ssl.SSLContext | None
+) -> ProbeTarget:
     """Return what is tried of an upstream's token server, as tokens are fetched there."""
     seconds = min(MAX_ASKING, settings.timeout.total_seconds())
-    return ProbeTarget(client.token_url, seconds, allowed=_networks(settings.allow_addresses))
+    allowed = _networks(settings.allow_addresses)
+    return ProbeTarget(client.token_url, seconds, tls=tls, allowed=allowed)
 
 
 def credentials_of(settings: UpstreamSettings, tokens: Tokens | None) -> Credentials | None:

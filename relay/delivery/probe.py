@@ -30,6 +30,7 @@ from relay.delivery.http import (
     Origin,
     Pool,
     addresses_of,
+    client_context,
     dial,
     encode,
 )
@@ -71,13 +72,14 @@ class Step:
 class ProbeTarget:
     """What is tried.
 
-    seconds: for all of it, at most `LONGEST` of them. tls, allowed: as for a `Pool`.
+    seconds: for all of it, at most `LONGEST` of them. tls, server_name, allowed: as for a `Pool`.
     credentials: what a request to it bears. tokens: where a token for it comes from.
     """
 
     url: str = field(repr=False)
     seconds: float
     tls: ssl.SSLContext | None = None
+    server_name: str | None = None
     allowed: Sequence[IPNetwork] = ()
     credentials: Credentials | None = None
     tokens: TokenSource | None = None
@@ -125,7 +127,8 @@ class _Walk:
         self._target = self._origin.target(Target(path).of(""))
         self._name = Name(self._origin.host, self._origin.port, target.allowed)
         self._allowed = target.allowed
-        self._tls = (target.tls or ssl.create_default_context()) if self._origin.tls else None
+        self._tls = (target.tls or client_context()) if self._origin.tls else None
+        self._server_name = target.server_name or self._origin.name
         self._step = "name"
         self._ends_at = 0.0
 
@@ -217,7 +220,7 @@ class _Walk:
             return
         self._begin("tls")
         try:
-            session = await handshake(opened, self._tls, self._origin.name)
+            session = await handshake(opened, self._tls, self._server_name)
         except (OSError, ValueError) as error:
             self._fail(await self._unfit(error))
         self._passed(f"{session.version}; {described(session.certificate, self._clock.now())}")
@@ -230,7 +233,7 @@ class _Walk:
         said = {
             Cause.TLS_UNKNOWN_CA: "it is not issued by an authority that is trusted here: tls.ca"
             " names yours",
-            Cause.TLS_WRONG_NAME: f"it is not for {self._origin.name}: tls.server_name names"
+            Cause.TLS_WRONG_NAME: f"it is not for {self._server_name}: tls.server_name names"
             " another",
         }.get(cause, "it does not stand the test")
         session = await self._unverified()
@@ -245,7 +248,7 @@ class _Walk:
             # What is known already must not be lost with the time for all.
             async with asyncio.timeout_at(min(now + _LOOK_TIMEOUT, self._ends_at - _REST)):
                 opened = await dial(self._name)
-                return await handshake(opened, trusting_anyone(), self._origin.name)
+                return await handshake(opened, trusting_anyone(), self._server_name)
         except (OSError, ValueError):
             return None
 
@@ -258,6 +261,7 @@ class _Walk:
             idle=self._seconds,
             longest_body=ANSWER_LIMIT,
             tls=self._tls,
+            server_name=self._server_name,
             allowed=self._allowed,
         )
         try:

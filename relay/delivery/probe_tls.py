@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from relay.core.visible_text import visible
+from relay.delivery.http import refusal
 from relay.signatures.certificates import certificate_info
 
 # Seconds that a peer has after a handshake to refuse what it was shown: twice what the handshake
@@ -74,7 +75,7 @@ async def handshake(opened: socket.socket, tls: ssl.SSLContext, server_name: str
         wait = min(max(_LEAST_WAIT, 2 * (loop.time() - began)), _LONGEST_WAIT)
         await asyncio.wait([lost], timeout=wait)
         if lost.done() and isinstance(error := lost.result(), ssl.SSLError):
-            raise error
+            raise refusal(error, shown=getattr(tls, "shows_certificate", False))
         return Session(version.replace("v", " "), der)
     finally:
         transport.abort()

@@ -7,7 +7,10 @@ import pytest
 from relay.app.probing import Probed, probe_count, probe_upstreams
 from relay.config import Settings, load
 from tests.cli.conftest import CONFIGURATION
+from tests.config.files import GOOD, good
+from tests.harness.authority import Authority
 from tests.harness.clock import ManualClock
+from tests.harness.tls_server import TlsServer
 from tests.harness.upstream import (
     Behaviour,
     RefusingPort,
@@ -110,3 +113,21 @@ async def test_a_token_server_that_is_not_there_is_told_of_both(tmp_path: Path) 
             server, reached = await tried(with_tokens(tmp_path, upstream.url, closed))
     assert server.steps[-1].detail.startswith("refused: ")
     assert reached.steps[-1].detail == "token: the token server gave none: refused"
+
+
+async def test_tls_is_tried_as_deliveries_have_it(tmp_path: Path) -> None:
+    own, clients = Authority(tmp_path), Authority(tmp_path, "clients")
+    pair = clients.issue("relay")
+    tls = f"ca: {own.file}, server_name: billing.internal"
+    shown = f", certificate: {pair.certificate}, key: {pair.key}"
+    with TlsServer(own.server("billing.internal", clients=clients)) as upstream:
+        for more, said in ((shown, "answers 200 to HEAD: reached"), ("", _WANTED)):
+            text = f'{{url: "{upstream.url}", tls: {{{tls}{more}}}}}'
+            settings = good(GOOD.replace('{url: "http://127.0.0.1:8081/webhooks"}', text))
+            [found] = await probe_upstreams(settings, (), ManualClock(), lambda: None)
+            assert found.steps[-1].detail == said
+
+
+_WANTED = (
+    "tls: client certificate wanted: it wants a client certificate: tls.certificate and tls.key"
+)

@@ -17,6 +17,7 @@ from relay.delivery.http.client_tls import (
     ClientContext,
     NameUnknown,
     client_context,
+    refusal,
 )
 from relay.delivery.http.connection import (
     AddressNotAllowed,
@@ -60,4 +61,5 @@ __all__ = [
     "client_context",
     "dial",
     "encode",
+    "refusal",
 ]

@@ -108,7 +108,11 @@ def refusal(error: ssl.SSLError, *, shown: bool, agreed: bool = True) -> ssl.SSL
     kind = _OTHERS.get(reason)
     if reason in _OF_CERTIFICATES or (reason == _OF_HANDSHAKES and agreed):
         kind = CertificateRefused if shown else CertificateWanted
-    return error if kind is None else kind(*error.args)
+    if kind is None:
+        return error
+    told = kind(*error.args)
+    told.reason = reason
+    return told
 
 
 class _ClientSession(ssl.SSLObject):
