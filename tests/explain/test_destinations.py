@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 
 from relay.config.loader import load
+from relay.core.conditions import JsonCondition
+from relay.core.redaction import Redaction
 from relay.explain.capture import parse
+from relay.explain.destinations import destinations
 from relay.explain.steps import Walk, walk_json
 from relay.explain.walk import walk
-from tests.harness.deliveries import RECEIVED
+from relay.ingest.upstream_routes import UpstreamRoute
+from tests.harness.deliveries import RECEIVED, verified
 
 _PEER = ip_address("192.0.2.7")
 
@@ -130,6 +134,30 @@ def test_it_is_told_which_route_is_taken_and_why(  # noqa: PLR0917 - a table
     assert (told["verdict"], told["upstreams"], told["route"]) == ("accept", upstreams, route)
     assert "4111" not in json.dumps(told)
     assert "canary" not in json.dumps(told)
+
+
+def test_a_token_that_stands_in_the_body_is_shown_as_a_mask() -> None:
+    body = b'{"accessToken": "token-canary", "kind": "link"}'
+    event = verified(body=body, tokens=("/accessToken",), upstreams=("ledger",))
+    routes = (
+        UpstreamRoute(JsonCondition("/accessToken", ("another",)), ()),
+        UpstreamRoute(JsonCondition("/kind", ("link",)), ("ledger",)),
+    )
+    assert destinations(routes, event, Redaction()).steps == (
+        ('routes.0 does not hold: /accessToken is "***"', False),
+        ('routes.1 holds: /kind is "link"; goes to ledger', True),
+    )
+
+
+@pytest.mark.parametrize("body", [b"4111 no json", b'{"card": "4111", "card": "4111"}'])
+def test_of_a_body_in_which_nothing_can_be_masked_nothing_is_shown(body: bytes) -> None:
+    routes = (UpstreamRoute(JsonCondition("/card", ("a",)), ()),)
+    found = destinations(routes, verified(body=body), Redaction(["/card"]))
+    assert (found.upstreams, found.route) == (("billing",), None)
+    first, last = found.steps
+    assert first[0].startswith("routes.0 does not hold: /card cannot be looked for: ")
+    assert "4111" not in first[0]
+    assert last == ("no route holds: goes to billing", True)
 
 
 @pytest.mark.parametrize(

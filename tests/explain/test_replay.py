@@ -10,6 +10,7 @@ import pytest
 from relay.admin.requeueing import Order
 from relay.config import Settings
 from relay.config.loader import load
+from relay.config.routes import Route
 from relay.core.event import Delivered, Done, ProxiedDelivery
 from relay.core.secret import Secret
 from relay.explain import replay as module
@@ -99,6 +100,51 @@ async def test_what_a_person_has_added_is_no_change_of_routes(
     touched = Order(Query(ids=("evt_1",)), to="ledger").touched(1, ["evt_1"])
     await spool.audit.add(Act(RECEIVED, Actor.CLI, "root", "requeue", touched))
     assert (await judged(settings, spool, clock)).unchanged == 1
+
+
+async def test_all_upstreams_of_an_event_are_compared(
+    settings: Settings, spool: SqliteSpool, clock: ManualClock
+) -> None:
+    to: dict[str, tuple[str, ...]] = {
+        "evt_1": ("billing", "ledger"),
+        "evt_2": ("ledger", "billing"),
+        "evt_3": ("billing",),
+        "evt_4": (),
+    }
+    made = verified(settings, "shop", "")
+    for event_id, upstreams in to.items():
+        again = replace(made.verification, key=event_id)
+        event = replace(made, event_id=event_id, upstreams=upstreams, verification=again)
+        await spool.put(event)
+    # A person has sent it to another one besides, which no route did.
+    assert (await spool.requeue(Query(ids=("evt_3",)), to="ledger")).ids == ("evt_3",)
+    order = Order(Query(ids=("evt_3",)), to="ledger")
+    touched = order.touched(1, ["evt_3"])
+    await spool.audit.add(Act(RECEIVED, Actor.CLI, "root", "requeue", touched))
+    both = changed(settings, "shop", upstream=None, upstreams=("billing", "ledger"))
+    found = await judged(both, spool, clock)
+    assert {each.id: (each.kind, each.was, each.would_be) for each in found.changes} == {
+        "evt_3": (Kind.ROUTED, "taken, to billing", "taken, to billing, ledger"),
+        "evt_4": (
+            Kind.ROUTED,
+            "taken, and delivered nowhere",
+            "taken, to billing, ledger",
+        ),
+    }
+    assert found.unchanged == 2
+
+    def route(value: str) -> Route:
+        when = {"header": "X-Id", "is": value}
+        return Route.model_validate({"when": when, "upstreams": ()})
+
+    value = next(value for name, value in made.headers if name == "X-Id")
+    found = await judged(
+        changed(settings, "shop", routes=(route("none"), route(value))), spool, clock
+    )
+    assert {each.id: (each.would_be, each.why) for each in found.changes} == dict.fromkeys(
+        ("evt_1", "evt_2", "evt_3"), ("taken, and delivered nowhere", "routes.1 holds")
+    )
+    assert found.unchanged == 1
 
 
 async def test_what_is_redacted_stands_in_no_cause(

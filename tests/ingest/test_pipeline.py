@@ -227,7 +227,9 @@ async def test_a_genuine_delivery_is_on_disk_when_it_is_answered(bench: Bench) -
     assert (line["verdict"], line["id"], line["status"]) == ("accepted", record.id, 200)
 
 
-@pytest.mark.parametrize(("status", "routed"), [("settlement", ["ledger"]), ("deny", ["billing"])])
+@pytest.mark.parametrize(
+    ("status", "routed"), [("settlement", ["ledger"]), ("expire", []), ("deny", ["billing"])]
+)
 async def test_an_event_goes_where_its_route_leads(
     status: str, routed: list[str], bench: Bench
 ) -> None:

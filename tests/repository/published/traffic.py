@@ -125,7 +125,11 @@ class Traffic:
 
     async def _has_delivered(self) -> None:
         """Return when all was tried that was taken or reconciled."""
-        taken = [line for line in self._running.said("delivery") if line["verdict"] == "accepted"]
+        taken = [
+            line
+            for line in self._running.said("delivery")
+            if line["verdict"] == "accepted" and "unrouted" not in line
+        ]
         # The test message of the dashboard goes no further; one event was reconciled.
         await self._running.has_said("attempt", len(taken))
 
@@ -178,7 +182,9 @@ class Traffic:
         midtrans = SENDERS[0]
         confirm = f', confirm: {{url: "{self._api.url}"}}'
         denied = f', confirm: {{url: "{self._denying_api.url}"}}'
+        routed = ', routes: [{when: {json: /status_code, is: "200"}, upstreams: []}]'
         endpoints += [
+            _endpoint(midtrans, "midtrans-routed", "billing", more=routed),
             _endpoint(midtrans, "midtrans-confirmed", "billing", more=confirm),
             _endpoint(midtrans, "midtrans-denied", "billing", more=denied),
             _endpoint(midtrans, "midtrans-missed", "billing", more=confirm),
@@ -244,7 +250,7 @@ endpoints:
         message = self._messages[midtrans.name][1]
         self._api.behave(says(status_of(message.body)))
         self._denying_api.behave(says(status_of(message.body, gross_amount="1.00")))
-        for name in ("confirmed", "denied", "resolved", "waiting", "late"):
+        for name in ("confirmed", "denied", "resolved", "routed", "waiting", "late"):
             await self._send(f"midtrans, {name}", midtrans.at(name, message).raw)
         reported = midtrans.at("reported", message).having(FORWARDED, STRANGER)
         await self._send("midtrans, reported", reported.raw)
