@@ -19,7 +19,7 @@ from urllib.parse import urljoin, urlsplit
 
 from relay.core.clock import Clock
 from relay.core.egress import IPNetwork
-from relay.delivery.causes import Cause, cause_of
+from relay.delivery.causes import Cause, cause_of, certificate_cause
 from relay.delivery.credentials import Credentials
 from relay.delivery.http import (
     AddressNotAllowed,
@@ -34,7 +34,7 @@ from relay.delivery.http import (
     dial,
     encode,
 )
-from relay.delivery.probe_tls import Session, described, handshake, listed, refused, trusting_anyone
+from relay.delivery.probe_tls import Session, alert, described, handshake, listed, trusting_anyone
 from relay.delivery.request import Target
 from relay.delivery.sender import ANSWER_LIMIT
 from relay.delivery.tokens import TokenSource
@@ -53,9 +53,11 @@ _NO_HEAD: Final = frozenset({400, 404, 405, 500, 501})
 _REFUSED_CREDENTIALS: Final = (401, 403)
 _NOT_IMPLEMENTED: Final = 501
 
-# What nginx says, with a 400, where a client certificate is missing or not of its authority.
-_WANTS_CERTIFICATE: Final = (b"No required SSL certificate was sent", b"SSL certificate error")
-
+_MEANT: Final = {
+    Cause.TLS_CERTIFICATE_WANTED: "tls.certificate and tls.key name the files of one",
+}
+_BAD_REQUEST: Final = 400
+_TLS: Final = "it speaks TLS, so the URL has to begin with https://"
 _NO_TLS: Final = "no TLS comes back; where it speaks HTTP, the URL begins with http://"
 
 
@@ -229,7 +231,7 @@ class _Walk:
         """Return what is wrong with a peer whose handshake has failed."""
         cause = cause_of(_unconnected(error))
         if not isinstance(error, ssl.SSLCertVerificationError):
-            return f"{cause}: {refused(error) or _NO_TLS}"
+            return f"{cause}: {_MEANT.get(cause) or alert(error) or _NO_TLS}"
         said = {
             Cause.TLS_UNKNOWN_CA: "it is not issued by an authority that is trusted here: tls.ca"
             " names yours",
@@ -273,8 +275,10 @@ class _Walk:
         finally:
             await pool.close()
         status = exchange.status or 0
-        if self._tls is not None and any(each in exchange.body for each in _WANTS_CERTIFICATE):
-            self._fail_tls(f"tls: client certificate wanted: it answers {status} without one")
+        if self._tls is not None and (cause := certificate_cause(exchange)) is not None:
+            self._fail_tls(f"{cause}: {_MEANT.get(cause) or f'it answers {status}'}")
+        if self._tls is None and status == _BAD_REQUEST and await self._unverified() is not None:
+            self._fail(_TLS)
         ok, said = self._judged(status, exchange)
         detail = f"answers {status} to {method}: {said}"
         self._passed(detail) if ok else self._fail(detail)
@@ -298,9 +302,9 @@ class _Walk:
     async def _unanswered(self, error: Exception) -> NoReturn:
         cause = cause_of(error)
         if isinstance(error, ssl.SSLError):
-            self._fail_tls(f"{cause}: {refused(error) or 'TLS breaks off'}")
+            self._fail_tls(f"{cause}: {_MEANT.get(cause) or alert(error) or 'TLS breaks off'}")
         if self._tls is None and await self._unverified() is not None:
-            self._fail(f"{cause}: it speaks TLS, so the URL has to begin with https://")
+            self._fail(f"{cause}: {_TLS}")
         said = {
             Cause.CLOSED: "it closes the connection without an answer",
             Cause.RESET: "it breaks the connection without an answer",

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from relay.core.visible_text import visible
-from relay.delivery.http import refusal
+from relay.delivery.http import LastWords, refusal
 from relay.signatures.certificates import certificate_info
 
 # Seconds that a peer has after a handshake to refuse what it was shown: twice what the handshake
@@ -19,17 +19,15 @@ _LEAST_WAIT, _LONGEST_WAIT = 0.05, 1.0
 # What is listed of names, and the longest of those.
 _LISTED, _LONGEST_NAME = 4, 80
 
-#: By what OpenSSL calls the alert that has come (RFC 8446, 6.2); the first match counts.
+#: By what OpenSSL calls the alert that has come (RFC 8446, 6.2).
 _ALERTS: Final = {
-    "CERTIFICATE_REQUIRED": "it wants a client certificate: tls.certificate and tls.key",
-    "HANDSHAKE_FAILURE": "it refuses the handshake: it wants a client certificate"
-    " (tls.certificate, tls.key), or there is no cipher that both know",
-    "PROTOCOL_VERSION": "there is no version of TLS that both speak",
-    "UNRECOGNIZED_NAME": "it serves nothing of this name: tls.server_name names another",
-    "UNKNOWN_CA": "it does not trust whoever issued the client certificate",
-    "CERTIFICATE_EXPIRED": "the client certificate has ended",
-    "CERTIFICATE": "it refuses the client certificate",
-    "ACCESS_DENIED": "it refuses the client certificate",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "there is no cipher or version that both know",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "there is no version of TLS that both speak",
+    "TLSV1_UNRECOGNIZED_NAME": "it serves nothing of this name: tls.server_name names another",
+    "TLSV1_ALERT_UNKNOWN_CA": "it does not trust who issued it",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it has ended",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": "it was revoked",
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "it is of a kind that is not taken",
 }
 
 
@@ -53,7 +51,7 @@ class _Silent(asyncio.Protocol):
 
 
 async def handshake(opened: socket.socket, tls: ssl.SSLContext, server_name: str) -> Session:
-    """Make a handshake over a socket that is connected, and close it.
+    """Make a handshake over a socket that is connected, as a `Pool` does, and close it.
 
     Raises:
         OSError, ValueError: it has failed, or the peer refuses what it was shown in it.
@@ -61,12 +59,13 @@ async def handshake(opened: socket.socket, tls: ssl.SSLContext, server_name: str
     loop = asyncio.get_running_loop()
     lost: asyncio.Future[Exception | None] = loop.create_future()
     began = loop.time()
+    taken = LastWords.of(opened)
     try:
         transport, _ = await loop.create_connection(
-            lambda: _Silent(lost), sock=opened, ssl=tls, server_hostname=server_name
+            lambda: _Silent(lost), sock=taken, ssl=tls, server_hostname=server_name
         )
     except BaseException:
-        opened.close()
+        taken.close()
         raise
     try:
         session = transport.get_extra_info("ssl_object")
@@ -105,13 +104,12 @@ def described(certificate: bytes, now: datetime) -> str:
     return f"certificate of {listed(found.names)}; issuer {listed([found.issuer])}; {time}"
 
 
-def refused(error: Exception) -> str:
-    """Return what a peer refuses by the alert of TLS that it has sent; empty without one."""
+def alert(error: Exception) -> str:
+    """Return what a peer means by the alert of TLS that it has sent; empty without one."""
     reason = getattr(error, "reason", None) or ""
-    if "ALERT" not in reason:
+    if "ALERT" not in reason and reason not in _ALERTS:
         return ""
-    found = (said for part, said in _ALERTS.items() if part in reason)
-    return next(found, "it refuses the handshake")
+    return _ALERTS.get(reason, "it refuses the handshake")
 
 
 def listed(texts: Sequence[str]) -> str:

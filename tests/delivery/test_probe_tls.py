@@ -1,18 +1,17 @@
 """TLS with an upstream that is tried: certificates, and what is wrong with them."""
 
-import contextlib
-import socket
 import ssl
-import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from relay.delivery.http import client_context
 from relay.delivery.probe import ProbeTarget, Step, probe
-from relay.delivery.probe_tls import described, listed, refused
+from relay.delivery.probe_tls import alert, described, listed
+from tests.harness.authority import Authority
 from tests.harness.clock import ManualClock
+from tests.harness.tls_server import TlsServer
 from tests.harness.upstream import Upstream, close, send
 from tests.harness.wire import END, self_signed, write_pair
 
@@ -79,40 +78,48 @@ async def test_tls_under_http_is_told(tmp_path: Path) -> None:
     assert said.endswith(": it speaks TLS, so the URL has to begin with https://")
 
 
-@contextlib.contextmanager
-def demanding(tls: ssl.SSLContext) -> Iterator[int]:
-    """Serve TLS whose handshake ends as OpenSSL ends it, alert included; yield the port."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            while True:
-                try:
-                    line, _ = listener.accept()
-                except OSError:
-                    return
-                with line, contextlib.suppress(OSError), tls.wrap_socket(line, server_side=True):
-                    pass
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
-    thread.join()
-
-
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_a_client_certificate_that_is_wanted_is_told(
+async def test_a_client_certificate_that_is_wanted_or_refused_is_told(
     version: ssl.TLSVersion, tmp_path: Path
 ) -> None:
-    server, client = self_signed(tmp_path, "localhost")
-    server.verify_mode = ssl.CERT_REQUIRED
-    server.load_verify_locations(tmp_path / "certificate.pem")
-    server.minimum_version = server.maximum_version = version
-    with demanding(server) as port:
-        steps = await seen(f"https://localhost:{port}/", tls=client)
-    assert [each.step for each in steps] == ["name", "tcp", "tls"]
-    assert not steps[-1].ok
-    assert "it wants a client certificate" in steps[-1].detail
+    servers, clients, others = (Authority(tmp_path, name) for name in ("a", "b", "c"))
+    other, own = others.issue("relay"), clients.issue("relay")
+    with TlsServer(
+        servers.server("localhost", clients=clients, version=version), "localhost"
+    ) as peer:
+        for client, said in (
+            (
+                client_context(servers.file),
+                "tls: client certificate wanted: tls.certificate and tls.key name the files of one",
+            ),
+            (
+                client_context(servers.file, other.certificate, other.key),
+                "tls: client certificate refused: it does not trust who issued it",
+            ),
+        ):
+            steps = await seen(peer.url, tls=client)
+            assert [each.step for each in steps] == ["name", "tcp", "tls"]
+            assert steps[-1] == Step("tls", ok=False, detail=said)
+        steps = await seen(peer.url, tls=client_context(servers.file, own.certificate, own.key))
+        assert all(each.ok for each in steps)
+        # Asked for again in each connection, and never for what was not shown.
+        assert peer.serials == [own.serial]
+
+
+async def test_a_certificate_that_has_ended_is_told(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    with TlsServer(authority.server("localhost", years=(2020, 2021)), "localhost") as peer:
+        step = (await seen(peer.url, tls=client_context(authority.file)))[-1]
+    assert step.detail.startswith("tls: expired: certificate of localhost; ")
+    assert "; ended 2021-01-01; " in step.detail
+
+
+async def test_another_name_may_be_asked_for(tmp_path: Path) -> None:
+    server, client = self_signed(tmp_path, "other.internal")
+    async with Upstream(tls=server) as upstream:
+        url = f"https://localhost:{upstream.port}/"
+        steps = await probe(ProbeTarget(url, 5.0, client, "other.internal"), CLOCK)
+    assert all(each.ok for each in steps)
 
 
 # ---- what is said ---------------------------------------------------------------------------
@@ -146,16 +153,16 @@ def test_long_lists_and_long_names_are_cut() -> None:
 @pytest.mark.parametrize(
     ("reason", "said"),
     [
-        ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "it wants a client certificate"),
-        ("TLSV1_ALERT_UNKNOWN_CA", "it does not trust whoever issued the client certificate"),
-        ("SSLV3_ALERT_BAD_CERTIFICATE", "it refuses the client certificate"),
+        ("SSLV3_ALERT_HANDSHAKE_FAILURE", "there is no cipher or version that both know"),
+        ("TLSV1_ALERT_UNKNOWN_CA", "it does not trust who issued it"),
+        ("TLSV1_UNRECOGNIZED_NAME", "it serves nothing of this name: "),
         ("TLSV1_ALERT_PROTOCOL_VERSION", "there is no version of TLS that both speak"),
         ("TLSV1_ALERT_INTERNAL_ERROR", "it refuses the handshake"),
         ("WRONG_VERSION_NUMBER", ""),
     ],
 )
-def test_an_alert_is_told_by_what_it_refuses(reason: str, said: str) -> None:
+def test_an_alert_is_told_by_what_it_means(reason: str, said: str) -> None:
     error = ssl.SSLError()
     error.reason = reason
-    assert refused(error).startswith(said)
-    assert bool(refused(error)) is bool(said)
+    assert alert(error).startswith(said)
+    assert bool(alert(error)) is bool(said)
