@@ -57,6 +57,7 @@ _MEANT: Final = {
     Cause.TLS_CERTIFICATE_WANTED: "tls.certificate and tls.key name the files of one",
 }
 _BAD_REQUEST: Final = 400
+_FORBIDDEN: Final = 403
 _TLS: Final = "it speaks TLS, so the URL has to begin with https://"
 _NO_TLS: Final = "no TLS comes back; where it speaks HTTP, the URL begins with http://"
 
@@ -269,7 +270,10 @@ class _Walk:
         try:
             method, exchange = "HEAD", await self._exchange(pool, "HEAD")
             if exchange.status in _NO_HEAD:
-                method, exchange = "OPTIONS", await self._exchange(pool, "OPTIONS")
+                other = await self._exchange(pool, "OPTIONS")
+                # Whoever forbids this method says nothing of others.
+                if other.status != _FORBIDDEN:
+                    method, exchange = "OPTIONS", other
         except (ExchangeFailed, OSError) as error:
             await self._unanswered(error)
         finally:

@@ -128,6 +128,4 @@ async def test_tls_is_tried_as_deliveries_have_it(tmp_path: Path) -> None:
             assert found.steps[-1].detail == said
 
 
-_WANTED = (
-    "tls: client certificate wanted: it wants a client certificate: tls.certificate and tls.key"
-)
+_WANTED = "tls: client certificate wanted: tls.certificate and tls.key name the files of one"

@@ -68,6 +68,11 @@ async def test_where_a_head_says_nothing_an_options_is_sent_and_never_a_post(sta
         assert [each.method for each in upstream.received] == ["HEAD", "OPTIONS"]
 
 
+async def test_an_options_that_is_forbidden_says_nothing() -> None:
+    async with Upstream(answer(405), answer(403)) as upstream:
+        assert await last(upstream.url) == ("http", True, "answers 405 to HEAD: reached")
+
+
 @pytest.mark.parametrize(
     ("status", "ok", "said"),
     [
