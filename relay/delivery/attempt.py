@@ -181,6 +181,9 @@ class Attempt(SentEvent):
     def told(self, outcome: Outcome) -> None:
         self.runner.end(self, outcome)
 
+    def repeated(self) -> None:
+        self.runner.count_repeated()
+
 
 class AttemptRunner:
     """Runs the attempts of one upstream, and settles those together that end together.
@@ -340,6 +343,11 @@ class AttemptRunner:
             self._breaker.ignore(event_id)
         else:
             self._breaker.record_failure(event_id, self._clock.steady().timestamp())
+
+    def count_repeated(self) -> None:
+        """Count a second request of one attempt: the next attempt waits for it, too."""
+        if self._upstream.rate is not None:
+            self._upstream.rate.reserve(self._clock.monotonic())
 
     def _give_back(self) -> None:
         """Nothing was sent: the rate of the upstream has room for another attempt."""

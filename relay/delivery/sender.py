@@ -104,6 +104,7 @@ class SentEvent(Sending):
         outcome: Outcome | None = _DELIVERED.get(self.status or 0)
         if outcome is None or self.error is not None:
             if self.status == _UNAUTHORIZED and self.sender.sends_again(self):
+                self.repeated()
                 return
             outcome = self.sender.outcome_of(self)
         if self.lease.attempt > 1 or outcome.name != "delivered":
@@ -114,6 +115,9 @@ class SentEvent(Sending):
 
     def write(self, writer: RequestWriter, now: datetime, authorization: str) -> bytes:
         return writer.write(self.lease, now, authorization)
+
+    def repeated(self) -> None:
+        """It was refused with its token, and goes out once more with another one."""
 
     def told(self, outcome: Outcome) -> None:
         """Take the outcome. Called once, on the event loop; not for one that is dropped."""

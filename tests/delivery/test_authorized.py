@@ -152,6 +152,16 @@ async def test_the_same_event_is_sent_once_more() -> None:
         assert bearers(upstream.received) == [f"Bearer {each}" for each in server.issued]
 
 
+async def test_an_attempt_is_told_that_it_is_sent_once_more() -> None:
+    behaviours = (answer(200), answer(401), answer(200))
+    async with Upstream(*behaviours) as upstream, linked(upstream.url) as (_, sender, _clock):
+        for repeats in (0, 1):
+            outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+            sending = Attempted(lease_of(), outcome.set_result)
+            sender.attempt(sending)
+            assert (await outcome, sending.repeats) == (Delivered(200), repeats)
+
+
 async def test_one_that_is_refused_anew_is_rejected() -> None:
     async with Upstream(answer(401, (), b"no")) as upstream, linked(upstream.url) as linked_to:
         server, sender, clock = linked_to

@@ -316,6 +316,22 @@ async def test_a_question_that_sends_nothing_counts_for_nothing(
     assert (provider.asked, bench.wire.sent) == (5, [])
 
 
+class Repeating(Wire):
+    """Sends each event once more, as with a newer token."""
+
+    def attempt(self, sending: SentEvent) -> None:
+        super().attempt(sending)
+        sending.repeated()
+
+
+async def test_a_request_that_is_sent_once_more_counts_twice(bench: Bench) -> None:
+    bench.wire = Repeating(bench.clock)
+    await bench.store(*range(20))
+    async with bench.running(TEN):
+        await bench.pass_time(2)
+    assert len(bench.wire.sent) == pytest.approx(10, abs=1)
+
+
 async def test_a_worker_that_takes_the_place_of_another_has_no_burst_of_its_own(
     bench: Bench,
 ) -> None:

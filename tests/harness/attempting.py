@@ -9,7 +9,9 @@ from relay.delivery.sender import Forwarding, HttpSender, SentEvent
 
 
 class Attempted(SentEvent):
-    """Tells the outcome."""
+    """Tells the outcome. repeats: how often it was sent once more."""
+
+    repeats = 0
 
     def __init__(self, lease: Lease, told: Callable[[Outcome], None]) -> None:
         super().__init__(lease)
@@ -17,6 +19,9 @@ class Attempted(SentEvent):
 
     def told(self, outcome: Outcome) -> None:
         self._told(outcome)
+
+    def repeated(self) -> None:
+        self.repeats += 1
 
 
 async def attempted(sender: HttpSender, lease: Lease) -> Outcome:
