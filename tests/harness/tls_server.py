@@ -42,9 +42,8 @@ class TlsServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for each in (self._listener, *self._connections):
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._hang_up()
         for thread in self._threads:
             thread.join()
         self._listener.close()
@@ -52,6 +51,16 @@ class TlsServer:
     @property
     def url(self) -> str:
         return f"https://{self.host}:{self.port}"
+
+    def renew(self, context: ssl.SSLContext) -> None:
+        """Serve with another context, and end every connection that has the one before."""
+        self.context = context
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        for each in self._connections:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
     def _start(self, target: object, *arguments: object) -> None:
         assert callable(target)
