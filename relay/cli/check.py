@@ -5,6 +5,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -148,12 +149,18 @@ def info_in_use(settings: Settings) -> dict[str, ProviderInfo]:
 
 
 def certificates_in_use(settings: Settings) -> dict[Path, Certificate]:
-    """Return the certificates of listeners and upstreams, by file; of an authority's, the last."""
+    """Return the certificates of listeners and upstreams, by file; of an authority's, the last.
+
+    What TLS takes and cannot be read here is left out.
+    """
     own = {each.tls.certificate for each in settings.listen if each.tls is not None}
     own |= {each.tls.certificate for each in settings.upstreams.values() if each.tls.certificate}
     trusted = {each.tls.ca for each in settings.upstreams.values() if each.tls.ca} - own
-    found = {path: read_certificate(path) for path in sorted(own)}
-    return found | {path: read_authorities(path) for path in sorted(trusted)}
+    found = {}
+    for path in sorted(own | trusted):
+        with suppress(OSError, ValueError):
+            found[path] = read_certificate(path) if path in own else read_authorities(path)
+    return found
 
 
 def unserved(settings: Settings) -> list[Finding]:

@@ -1,6 +1,7 @@
 """Warnings about routes: that decide by what is not signed, never match, or change nothing."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
 from relay.config.endpoints import endpoint_options, provider_of
 from relay.config.inline_provider import InlineProvider
@@ -10,7 +11,11 @@ from relay.config.settings import Endpoint, Settings
 from relay.config.yaml_document import Location, shown
 from relay.core.conditions import Condition, HeaderCondition
 from relay.providers import EndpointOptions, ProviderInfo, RequiredField
+from relay.providers.inline import HeaderField
 from relay.providers.inline.signed_text import Template
+
+#: Header fields that hold tokens by definition.
+TOKEN_FIELDS: Final = frozenset({"authorization", "proxy-authorization", "cookie"})
 
 
 def route_advice(settings: Settings, info: Mapping[str, ProviderInfo]) -> Iterator[Advice]:
@@ -23,7 +28,11 @@ def route_advice(settings: Settings, info: Mapping[str, ProviderInfo]) -> Iterat
         never = [*_never(settings, endpoint.routes, location)]
         yield from never
         dead = {each.location for each in never}
-        for advice in (*_unsigned(endpoint, known, location), *_without_effect(endpoint, location)):
+        for advice in (
+            *_unsigned(endpoint, known, location),
+            *_by_tokens(endpoint, location),
+            *_without_effect(endpoint, location),
+        ):
             # Nothing more is said of a route that never matches.
             if (*advice.location[:4], "when") not in dead:
                 yield advice
@@ -43,6 +52,8 @@ def _unsigned(endpoint: Endpoint, info: ProviderInfo, location: Location) -> Ite
     for at, route in enumerate(endpoint.routes):
         condition = route.when.condition()
         if isinstance(condition, HeaderCondition):
+            if condition.name.lower() in _tokens(endpoint):
+                continue
             key, named = "header", condition.name
             signed = named.lower() in headers
         else:
@@ -54,6 +65,27 @@ def _unsigned(endpoint: Endpoint, info: ProviderInfo, location: Location) -> Ite
                 " another value; choose by a signed field, or let no upstream rely on it"
             )
             yield Advice((*location, at, "when", key), "route-unsigned", message)
+
+
+def _by_tokens(endpoint: Endpoint, location: Location) -> Iterator[Advice]:
+    """Yield each route by a field that may hold a token, which is kept nowhere."""
+    for at, route in enumerate(endpoint.routes):
+        condition = route.when.condition()
+        if isinstance(condition, HeaderCondition) and condition.name.lower() in _tokens(endpoint):
+            message = (
+                "may hold the sender's token, which is kept nowhere: a refusal that is released"
+                " takes another route; choose by another field"
+            )
+            yield Advice((*location, at, "when", "header"), "route-token", message)
+
+
+def _tokens(endpoint: Endpoint) -> frozenset[str]:
+    """Return the names, in lower case, of the header fields that may hold a token."""
+    if isinstance(endpoint.provider, InlineProvider):
+        rule = endpoint.provider.description().signature
+        if rule.scheme == "token" and isinstance(rule.source, HeaderField):
+            return TOKEN_FIELDS | {rule.source.name.lower()}
+    return TOKEN_FIELDS
 
 
 def _signed_headers(endpoint: Endpoint) -> frozenset[str]:

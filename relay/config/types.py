@@ -214,7 +214,14 @@ def member(value: object) -> IPNetwork | str:
 
 
 def upstream_url(text: str) -> str:
-    _check_url(text, "http://billing.internal:8080/webhooks")
+    _check_url(text, "http://billing.internal:8080/webhooks", "; they belong in auth")
+    return text
+
+
+def token_url(text: str) -> str:
+    _check_url(
+        text, "https://login.internal/oauth2/token", "; they belong in client_id and client_secret"
+    )
     return text
 
 
@@ -308,7 +315,8 @@ def _address(text: str, message: str) -> Address:
         raise ValueError(message) from None
 
 
-def _check_url(text: str, sample: str) -> None:
+def _check_url(text: str, sample: str, credentials: str = "") -> None:
+    """Raise ValueError for what is no URL. credentials: where a user and a password belong."""
     message = f"write a URL such as {sample}"
     if not _VISIBLE.fullmatch(text):
         raise ValueError(
@@ -324,7 +332,7 @@ def _check_url(text: str, sample: str) -> None:
     if not host or port == 0:
         raise ValueError(message)
     if "@" in parts.netloc:
-        raise ValueError("must hold no user name or password")
+        raise ValueError(f"must hold no user name or password{credentials}")
     if "#" in text:
         raise ValueError('must hold no "#"')
     if "[" not in parts.netloc:
@@ -429,4 +437,5 @@ Pattern = Annotated[
 PublicPath = Annotated[str, AfterValidator(public_path)]
 PublicUrl = Annotated[str, AfterValidator(public_url)]
 ServerName = Annotated[str, AfterValidator(server_name)]
+TokenUrl = Annotated[str, AfterValidator(token_url)]
 UpstreamUrl = Annotated[str, AfterValidator(upstream_url)]

@@ -12,6 +12,7 @@ from relay.config.types import (
     SecretText,
     Section,
     ServerName,
+    TokenUrl,
     UpstreamUrl,
     default,
 )
@@ -66,7 +67,7 @@ class BasicAuth(Section):
 class OAuth2Client(Section):
     """A client that fetches its tokens (RFC 6749, 4.4)."""
 
-    token_url: UpstreamUrl = Field(
+    token_url: TokenUrl = Field(
         repr=False,
         description="Where tokens are fetched.",
         examples=["https://login.internal/oauth2/token"],

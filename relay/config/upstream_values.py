@@ -5,6 +5,7 @@ that never repeats a secret.
 """
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSchema
@@ -15,6 +16,10 @@ from relay.core.secret import Secret
 
 # ---- what a header field can carry ----------------------------------------------------------
 
+#: Of one field; nginx and Apache take 8 KiB for it with its name.
+MAX_FIELD_BYTES: Final = 8000
+
+_LAST_OF_LATIN_1: Final = "\xff"
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -24,17 +29,25 @@ def unsendable(value: bytes) -> str | None:
         text = value.decode()
     except UnicodeDecodeError:
         return "is no UTF-8 text; write it in UTF-8"
-    if len(text.splitlines()) > 1 or text.endswith(("\r", "\n")):
-        return "has several lines, and a header field is one; write the value alone"
-    if _CONTROL.search(text):
-        return "holds a control character; write it without"
-    if not text.strip():
-        return "is blank; write a value"
-    try:
-        text.encode("latin-1")
-    except UnicodeEncodeError:
-        return "holds letters beyond Latin-1, which no header field carries; write others"
-    return None
+    return next((said for is_so, said in _UNSENDABLE if is_so(text)), None)
+
+
+_UNSENDABLE: Final[tuple[tuple[Callable[[str], object], str], ...]] = (
+    (
+        lambda text: len(text.splitlines()) > 1 or text.endswith(("\r", "\n")),
+        "has several lines, and a header field is one; write the value alone",
+    ),
+    (_CONTROL.search, "holds a control character; write it without"),
+    (lambda text: not text.strip(), "is blank; write a value"),
+    (
+        lambda text: len(text.encode()) > MAX_FIELD_BYTES,
+        f"is longer than {MAX_FIELD_BYTES} bytes, which many servers refuse; write less",
+    ),
+    (
+        lambda text: max(text) > _LAST_OF_LATIN_1,
+        "holds letters beyond Latin-1, which no header field carries; write others",
+    ),
+)
 
 
 def _header_text(value: object) -> Secret:

@@ -80,6 +80,7 @@ def test_the_same_header_field_in_other_letters() -> None:
         (b"canary\r\n\r\n", "has several lines, and a header field is one; write the value alone"),
         (b"canary\x07", "holds a control character; write it without"),
         (b"  ", "is blank; write a value"),
+        (b"a" * 8001, "is longer than 8000 bytes, which many servers refuse; write less"),
         (b"caf\xe9", "is no UTF-8 text; write it in UTF-8"),
         (
             "\ufeffcanary".encode(),
@@ -131,6 +132,13 @@ def test_an_authorization_beside_the_one_of_auth() -> None:
                 " them out"
             )
         ]
+
+
+def test_credentials_in_the_url() -> None:
+    (said,) = mistakes(changed(("http://127", "http://relay:canary@127")))
+    assert said == (
+        "5:18: upstreams.billing.url: must hold no user name or password; they belong in auth"
+    )
 
 
 def test_header_fields_that_are_free() -> None:

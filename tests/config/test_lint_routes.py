@@ -9,6 +9,13 @@ LEDGER = ('webhooks"}\n', 'webhooks"}\n  ledger: {url: "http://127.0.0.1:8082/"}
 PROVIDER = changed(LEDGER, (BUILT_IN, INLINE))
 SIGNED = 'signed: "{timestamp}.{body}"'
 
+_NOT_OF_TOKENS = ("algorithm:", "encoding:", "format:", "signed:", "timestamp:")
+TOKEN = "".join(
+    line
+    for line in PROVIDER.replace("scheme: hmac", "scheme: token").splitlines(keepends=True)
+    if not line.strip().startswith(_NOT_OF_TOKENS)
+)
+
 # Its routes begin in line 15, and each begins in column 10.
 MIDTRANS = changed(LEDGER) + "    routes:\n"
 
@@ -60,13 +67,22 @@ def test_a_described_signature_covers_what_it_says(signed: str, said: list[str])
 
 
 def test_where_nothing_is_signed_no_field_is_less_sure_than_another() -> None:
-    token = PROVIDER.replace("scheme: hmac", "scheme: token").replace(SIGNED, "")
-    for line in ("format:", "timestamp:", "encoding:", "algorithm:"):
-        kept = [each for each in token.splitlines(keepends=True) if line not in each]
-        token = "".join(kept)
     address = PROVIDER.replace('["${env:KEY}"]', "[]") + "    unsigned: accept\n"
-    for text in (token, address):
+    for text in (TOKEN, address):
         assert said_of(route("header: X-Kind, is: b"), text=f"{text}    routes:\n") == []
+
+
+def test_a_field_that_may_hold_a_token() -> None:
+    said = (
+        "may hold the sender's token, which is kept nowhere: a refusal that is released takes"
+        " another route; choose by another field [route-token]"
+    )
+    found = said_of(route("header: authorization, is: a"), route("header: Cookie, is: b"))
+    assert found == [f"0.when.header: {said}", f"1.when.header: {said}"]
+    text = TOKEN + "    routes:\n"
+    assert said_of(route("header: x-hub-signature-256, is: a"), text=text) == [
+        f"0.when.header: {said}"
+    ]
 
 
 # ---- routes that never match ----------------------------------------------------------------

@@ -260,7 +260,7 @@ def test_upstream_urls(url: str) -> None:
         ("http://127.1/", "^write a URL such as http"),
         ("http://bill%69ng/", "^write a URL such as http"),
         ("http://blåbær/", "^holds blanks or letters that a URL cannot have; write a URL such"),
-        ("http://me:pw@billing/", "^must hold no user name or password$"),
+        ("http://me:pw@billing/", "^must hold no user name or password; they belong in auth$"),
         ("http://billing/#x", '^must hold no "#"$'),
     ],
 )

@@ -103,7 +103,14 @@ CLIENT = '{token_url: "https://login.internal/", client_id: relay, client_secret
             "",
             'token_url: this key is needed, such as token_url: "https://login.internal/oauth2/token"',
         ),
-        ("https://", "https://relay:canary@", "token_url: must hold no user name or password"),
+        (
+            "https://",
+            "https://relay:canary@",
+            (
+                "token_url: must hold no user name or password; they belong in client_id and"
+                " client_secret"
+            ),
+        ),
         ("client_id: relay", 'client_id: ""', "client_id: must not be empty"),
         (
             "client_id: relay",

@@ -56,7 +56,7 @@ def test_all_mistakes_at_once_in_the_order_of_the_file() -> None:
         '3:5: listen.0.tsl: unknown key "tsl"; did you mean "tls"?',
         "4:19: trusted_proxies.0: 10.0.0.1/8 has host bits; write 10.0.0.0/8 or 10.0.0.1/32",
         '4:33: trusted_proxies.1: write a network in quotes, such as "192.0.2.0/24"',
-        "6:18: upstreams.billing.url: must hold no user name or password",
+        "6:18: upstreams.billing.url: must hold no user name or password; they belong in auth",
         (
             "7:3: upstreams.led ger: a name that is no label in metrics; write 1 to 64 letters,"
             " digits, hyphens or underscores"

@@ -154,6 +154,7 @@ _NAMED: tuple[tuple[object, str], ...] = (
     (types.UpstreamUrl, "URL"),
     (types.RateText, "rate"),
     (types.ServerName, "host name"),
+    (types.TokenUrl, "URL"),
     (upstream_values.BearerToken, "secret"),
     (upstream_values.Password, "secret"),
     (upstream_values.HeaderText, "secret or text"),
