@@ -62,7 +62,7 @@ _SAMPLE = "such as {json: /type, is: charge}"
 
 def _one_shape(value: object) -> object:
     """Raise ValueError unless a mapping names one value, and what it is compared with."""
-    if isinstance(value, Section) or value is None:
+    if isinstance(value, Section):
         return value
     if not isinstance(value, dict):
         message = f"write header or json with is or in, {_SAMPLE}"
@@ -113,16 +113,19 @@ When = Annotated[
 
 
 def _name(value: object) -> object:
-    if isinstance(value, tuple) and all(isinstance(each, str) for each in value):
-        names = ", ".join(map(shown, value))
-        raise ValueError(f"is one name; write upstreams: [{names}] instead")
+    match value:
+        case (str(name),):
+            raise ValueError(f"is one name; write upstream: {shown(name)}, without brackets")
+        case (str(), str(), *_):
+            names = ", ".join(shown(str(each)) for each in value)
+            raise ValueError(f"is one name; write upstreams: [{names}] instead")
     return value
 
 
 def _names(value: object) -> object:
-    if isinstance(value, str):
+    if isinstance(value, str) and value.strip():
         message = f"write a list: [{shown(value)}]"
-        raise ValueError(message)  # noqa: TRY004 - pydantic
+        raise ValueError(message)
     return value
 
 

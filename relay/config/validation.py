@@ -96,6 +96,17 @@ def fields(section: type[Section]) -> dict[str, FieldInfo]:
     return {info.alias or name: info for name, info in section.model_fields.items()}
 
 
+def _inner_keys(annotation: object) -> frozenset[str]:
+    """Return the keys of a section, or of each section that may stand there."""
+    if _is_section(annotation):
+        return frozenset(fields(annotation))
+    if get_origin(annotation) is Annotated:
+        return _inner_keys(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return frozenset[str]().union(*map(_inner_keys, get_args(annotation)))
+    return frozenset()
+
+
 def _narrow(annotation: object, part: str | int | None) -> tuple[object, bool]:
     """Unwrap `Annotated` and unions: of a union, choose the member that `part` names, or the first.
 
@@ -167,7 +178,10 @@ def explain(error: ErrorDetails, found: Trace) -> ConfigIssue:
     if kind == "extra_forbidden":
         known = fields(found.section)
         key = str(found.location[-1])
-        message = f'unknown key "{shown(key)}"; {suggestion(key, known)}'
+        # Such as a key of `tls` that stands beside it.
+        inner = [name for name, info in known.items() if key in _inner_keys(info.annotation)]
+        meant = f"it belongs in {inner[0]}" if inner else suggestion(key, known)
+        message = f'unknown key "{shown(key)}"; {meant}'
         return ConfigIssue(found.location, message, at_key=True)
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         return ConfigIssue((*found.location, "kind"), _one_of(error, found))

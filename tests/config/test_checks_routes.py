@@ -41,6 +41,15 @@ def goes(keys: str) -> str:
             ],
         ),
         (
+            "upstream: [billing]",
+            [
+                (
+                    "13:15: endpoints.0.upstream: is one name; write upstream: billing, without"
+                    " brackets"
+                )
+            ],
+        ),
+        (
             "upstreams: [billing, ledger, billing]",
             [
                 (

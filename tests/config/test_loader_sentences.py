@@ -278,3 +278,17 @@ def test_no_file(tmp_path: Path) -> None:
         ":1:1: there is no such file; name one with -c FILE or in RELAY_CONFIG, or write one with"
         " relay init"
     )
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("bearer: x", 'bearer: unknown key "bearer"; it belongs in auth'),
+        ("oauth2: {}", 'oauth2: unknown key "oauth2"; it belongs in auth'),
+        ("ca: x.pem", 'ca: unknown key "ca"; it belongs in tls'),
+        ("give_up_after: 1h", 'give_up_after: unknown key "give_up_after"; it belongs in retry'),
+    ],
+)
+def test_a_key_beside_the_one_that_it_belongs_in(key: str, said: str) -> None:
+    (line,) = mistakes(changed(('webhooks"}', f'webhooks", {key}}}')))
+    assert line.partition(": ")[2] == f"upstreams.billing.{said}"

@@ -44,6 +44,14 @@ TEXT = "write text; a number or a word such as true needs quotes"
             f"when: write header or json with is or in, {SAMPLE}",
         ),
         (
+            "when: null, upstreams: [billing]",
+            f"when: this key has no value; write header or json with is or in, {SAMPLE}",
+        ),
+        (
+            'when: {json: /a, is: b}, upstreams: ""',
+            'upstreams: write a list, such as ["billing", "ledger"]',
+        ),
+        (
             "when: {json: /a, header: X-A, is: a}, upstreams: [billing]",
             "when: header and json at once; write one of them",
         ),
