@@ -152,6 +152,7 @@ async def test_each_event_is_at_its_upstreams_and_nowhere_else(sinks: Sinks) -> 
         assert heads == {"lead": ["lead"], "live": ["lead"], "passed": [], "text": []}
         assert await node.metric('unrouted_total{endpoint="midtrans"}') == 1
         assert await node.metric('unrouted_total{endpoint="shop"}') == 1
+        await node.wait_for(2, event="delivery", unrouted=True)
         told = node.having(event="delivery", unrouted=True)
         assert [(each["endpoint"], each["verdict"]) for each in told] == [
             ("midtrans", "accepted"),
