@@ -35,12 +35,13 @@ class TokenUser(Generic[A]):
     """Sends exchanges with tokens."""
 
     def __init__(
-        self, tokens: Tokens, timeout: float, send: Callable[[A, str, float], None]
+        self, tokens: Tokens, timeout: float, send: Callable[[A, str, float | None], None]
     ) -> None:
         """Take the parts.
 
         timeout: seconds from the start of an exchange to its end.
-        send: sends an exchange with this line of its head, within so many seconds.
+        send: sends an exchange with this line of its head, within so many seconds where some of
+            the timeout has passed; None: with all of it.
         """
         self._tokens = tokens
         self._timeout = timeout
@@ -59,7 +60,7 @@ class TokenUser(Generic[A]):
             self._wait(exchange)
         else:
             exchange.token = token
-            self._send(exchange, token.line, self._timeout)
+            self._send(exchange, token.line, None)
 
     def sends_again(self, exchange: A) -> bool:
         """Send it once more, with a newer token, after its upstream has refused the one it had.

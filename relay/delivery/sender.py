@@ -239,7 +239,7 @@ class HttpSender:
             forwarding.to_head = True
         self._pool.ask(forwarding)
 
-    def _send_with_token(self, sending: Sending, authorization: str, within: float) -> None:
+    def _send_with_token(self, sending: Sending, authorization: str, within: float | None) -> None:
         try:
             sending.request = sending.write(self._writer, self._clock.now(), authorization)
         except ValueError:

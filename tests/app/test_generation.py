@@ -24,6 +24,7 @@ from relay.core.event import Delivered, Outcome, ProxyResponse, Unconfirmed, Unr
 from relay.delivery.confirmation import StatusConfirmer, StatusTarget
 from relay.delivery.proxy import ProxiedHistory
 from relay.delivery.sender import HttpSender
+from relay.delivery.tokens import TokenSource
 from relay.ingest.client_address import Clients
 from relay.ingest.unknown_senders import UnknownSenders
 from relay.spool.sqlite import open_spool
@@ -32,6 +33,7 @@ from relay.telemetry.log import Log, LogWriter
 from tests.config.files import GOOD, good
 from tests.config.files import VIPPS as VIPPS_ENDPOINT
 from tests.harness.attempting import attempted
+from tests.harness.authority import Authority
 from tests.harness.deliveries import (
     BEARER,
     ENVIRON,
@@ -608,3 +610,41 @@ async def test_answers_are_kept_without_the_secrets_and_tokens_of_their_attempt(
         # Base64 of relay:the-secret-of-relay.
         assert "cmVsYXk6dGhlLXNlY3JldC1vZi1yZWxheQ==" in hidden
         assert "another-secret" in {each.reveal().decode() for each in after.secrets()}
+
+
+async def test_a_token_server_is_known_by_the_authority_of_its_upstream(
+    configs: LiveConfigBuilder, tmp_path: Path
+) -> None:
+    own = Authority(tmp_path)
+    async with OAuth2Server(SystemClock(), tls=own.server("127.0.0.1")) as server:
+        unknown = await activated(configs, good(authorized(server)))
+        assert await sent(unknown) == Unreachable("token")
+        more = f', tls: {{ca: "{own.file}"}}'
+        known = await activated(configs, good(authorized(server, more)))
+        assert await sent(known) == Delivered(200)
+
+
+async def test_a_token_server_has_no_address_that_is_not_called(
+    configs: LiveConfigBuilder,
+) -> None:
+    async with OAuth2Server(SystemClock()) as server:
+        text = authorized(server).replace(server.token_url, "http://169.254.169.254/token")
+        [upstream] = (await activated(configs, good(text))).upstreams
+        assert isinstance(upstream.sender, HttpSender)
+        assert await attempted(upstream.sender, lease_of(EVENT)) == Unreachable("token")
+        credentials = upstream.sender._credentials
+        assert credentials is not None
+        assert isinstance(credentials.tokens, TokenSource)
+        assert credentials.tokens.reason == "address not allowed"
+
+
+async def test_nothing_prints_a_credential(configs: LiveConfigBuilder) -> None:
+    async with OAuth2Server(SystemClock()) as server:
+        settings = good(authorized(server, ', headers: {X-Api-Key: "canary-of-a-header"}'))
+        config = await activated(configs, settings)
+        assert await sent(config) == Delivered(200)
+        [upstream] = config.upstreams
+        printed = f"{settings!r}{settings}{config!r}{upstream!r}"
+        printed += f"{vars(upstream.sender)}{configs._tokens._active}{configs._upstreams._active}"
+        for hidden in ("the-secret-of-relay", "canary-of-a-header", *server.issued):
+            assert hidden not in printed

@@ -19,7 +19,7 @@ from tests.harness.attempting import Attempted, Forwarded, attempted, forwarded
 from tests.harness.clock import ManualClock, run_loop_until
 from tests.harness.deliveries import EVENT, lease_of, verified
 from tests.harness.oauth2_server import OAuth2Server, hangs, says
-from tests.harness.upstream import Received, Upstream, answer, hang, when
+from tests.harness.upstream import Received, Upstream, answer, hang, send, when
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 TOKEN = Unreachable("token")
@@ -103,7 +103,7 @@ async def test_without_a_token_there_is_no_attempt(say: object) -> None:
 
 async def test_waiting_counts_against_the_timeout() -> None:
     loop = asyncio.get_running_loop()
-    async with Upstream(hang) as upstream, linked(upstream.url, 0.6) as (server, sender, _):
+    async with Upstream(hang) as upstream, linked(upstream.url, 1.0) as (server, sender, _):
         release = asyncio.Event()
 
         async def late(request: object) -> object:
@@ -113,9 +113,9 @@ async def test_waiting_counts_against_the_timeout() -> None:
 
         server.instead = late  # type: ignore[assignment]
         began = loop.time()
-        loop.call_later(0.45, release.set)
+        loop.call_later(0.7, release.set)
         assert await attempted(sender, lease_of()) == Unreachable("timeout")
-        assert 0.55 < loop.time() - began < 0.95
+        assert 0.95 < loop.time() - began < 1.65
         assert len(upstream.received) == 1
 
 
@@ -125,6 +125,32 @@ async def test_what_cannot_be_written_ends_though_it_has_waited() -> None:
         assert await attempted(sender, lease_of(broken)) == Unreachable("unsendable")
         assert await attempted(sender, lease_of(broken)) == Unreachable("unsendable")
         assert server.taken == []
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET", "DELETE"])
+async def test_every_method_is_sent_so(method: str) -> None:
+    # The answer to a HEAD names the length of a body that it does not have.
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+    said = send(head if method == "HEAD" else head + b"OK", keep)
+    async with Upstream(said) as upstream, linked(upstream.url, 30.0) as (_, sender, _):
+        async with asyncio.timeout(20):
+            outcome = await attempted(sender, lease_of(replace(EVENT, method=method)))
+        assert outcome == Delivered(200)
+        assert upstream.received[0].method == method
+
+
+async def keep(_: asyncio.StreamWriter) -> None:
+    """Leave the connection as it is."""
+
+
+async def test_one_that_has_not_waited_makes_no_timer_of_its_own() -> None:
+    async with Upstream() as upstream, linked(upstream.url) as (_, sender, _):
+        await attempted(sender, lease_of())
+        loop = asyncio.get_running_loop()
+        timers = len(loop._scheduled)  # type: ignore[attr-defined]
+        for _ in range(50):
+            await attempted(sender, lease_of())
+        assert len(loop._scheduled) - timers < 10  # type: ignore[attr-defined]
 
 
 # ---- refused --------------------------------------------------------------------------------
@@ -214,11 +240,11 @@ async def test_the_second_answer_has_only_what_is_left_of_the_time() -> None:
     loop = asyncio.get_running_loop()
     release = asyncio.Event()
     behaviours = (when(release, answer(401)), hang)
-    async with Upstream(*behaviours) as upstream, linked(upstream.url, 0.6) as (_, sender, _):
+    async with Upstream(*behaviours) as upstream, linked(upstream.url, 1.0) as (_, sender, _):
         began = loop.time()
-        loop.call_later(0.45, release.set)
+        loop.call_later(0.7, release.set)
         assert await attempted(sender, lease_of()) == Unreachable("timeout")
-        assert 0.55 < loop.time() - began < 0.95
+        assert 0.95 < loop.time() - began < 1.65
         assert len(upstream.received) == 2
 
 

@@ -5,6 +5,7 @@ Tokens are issued to clients (RFC 6749, 4.4), end by the clock that is handed in
 """
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -146,7 +147,14 @@ class OAuth2Server:
     instead: answers a question for a token instead, where it is set.
     """
 
-    def __init__(self, clock: Clock, *, lifetime: int = 3600, scope: str = "billing.write") -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        lifetime: int = 3600,
+        scope: str = "billing.write",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.clients = {
             name: RegisteredClient(name, secret, frozenset(scope.split()))
             for name, secret in (("relay", "the-secret-of-relay"), ("a b:%+é", "ß/+ &%:é secret"))
@@ -159,6 +167,7 @@ class OAuth2Server:
         self.refused: list[str] = []
         self.instead: Say | None = None
         self._clock = clock
+        self._tls = tls
         self._server = _Server(self)
         self._server.register_grant(_ClientCredentials)
         revocation = _Revocation(self._server)
@@ -194,9 +203,10 @@ class OAuth2Server:
         application.router.add_post("/hooks", self._hooks)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls)
         await site.start()
-        self.url = "http://{}:{}".format(*self._runner.addresses[0][:2])
+        scheme = "http" if self._tls is None else "https"
+        self.url = "{}://{}:{}".format(scheme, *self._runner.addresses[0][:2])
         return self
 
     async def __aexit__(
