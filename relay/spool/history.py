@@ -49,7 +49,8 @@ class Requeueable:
     events: how many it would make due. destinations: of these, by upstream and status; with `to`,
         that upstream alone, with the status that each has there, or None.
     overtaken: of events that were asked for by their ids, those that a later event of the same
-        subject has overtaken: they go out marked as out of order.
+        subject has overtaken at an upstream that they go to, or anywhere where they go to another
+        one than before: they go out marked as out of order.
     """
 
     events: int

@@ -389,6 +389,48 @@ class FanOutContract:
             [lease] = await leases(spool, name)
             assert (lease.event.body, lease.event.upstream) == (b"learnt", name)
 
+    # ---- after a later state ------------------------------------------------------------------
+
+    @pytest.mark.parametrize("by_copy", [True, False])
+    @pytest.mark.parametrize("there", [True, False])
+    async def test_what_is_due_again_is_out_of_order_where_a_later_state_has_been_there(
+        self, spool: Spool, by_copy: bool, there: bool
+    ) -> None:
+        first = verified(key="1", subject="tx", upstreams=BOTH)
+        await stored(spool, first)
+        await dead_at(spool, "billing")
+        await finish_at(spool, "ledger")
+        await stored(spool, verified(key="2", subject="tx", upstreams=BOTH))
+        await finish_at(spool, "billing" if there else "ledger")
+        query = Query(ids=(first.event_id,), upstream="billing")
+        counted = await spool.requeueable(query)
+        assert counted.overtaken == ((first.event_id,) if there else ())
+        if by_copy:
+            await spool.put(verified(key="1", subject="tx", upstreams=BOTH))
+        else:
+            await spool.requeue(query)
+        lease = (await leases(spool, "billing"))[0]
+        assert (lease.event.key, lease.event.out_of_order) == ("1", there)
+
+    @pytest.mark.parametrize("by_copy", [True, False])
+    async def test_elsewhere_it_is_out_of_order_wherever_a_later_state_has_been(
+        self, spool: Spool, by_copy: bool
+    ) -> None:
+        first = verified(key="1", subject="tx", upstreams=BOTH)
+        await stored(spool, first)
+        for name in BOTH:
+            await dead_at(spool, name)
+        await stored(spool, verified(key="2", subject="tx", upstreams=BOTH))
+        await finish_at(spool, "ledger")
+        if by_copy:
+            await spool.put(verified(key="1", subject="tx", upstream="audit"))
+        else:
+            query = Query(ids=(first.event_id,))
+            assert (await spool.requeueable(query, to="audit")).overtaken == (first.event_id,)
+            await spool.requeue(query, to="audit")
+        [lease] = await leases(spool, "audit")
+        assert (lease.event.key, lease.event.out_of_order) == ("1", True)
+
     # ---- requeueing ---------------------------------------------------------------------------
 
     async def test_one_destination_or_all_are_requeued(self, spool: Spool) -> None:

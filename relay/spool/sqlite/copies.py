@@ -22,7 +22,7 @@ from relay.core.request import VerifiedDelivery
 from relay.spool import Duplicate, PutResult
 from relay.spool.sealing import KeyMissing
 from relay.spool.sqlite import content, events, lanes, queue
-from relay.spool.sqlite.events import Row, Tables, Tally, fetch
+from relay.spool.sqlite.events import Row, Tables, Tally, fetch, numbers
 from relay.spool.sqlite.keyring import FindKey, Numbered
 
 
@@ -124,6 +124,11 @@ _GONE_OUT: Final = """
 SELECT 1 FROM settled WHERE seq = ?1 AND state = 1 UNION ALL SELECT 1 FROM inhand WHERE seq = ?1
 """
 
+_GONE_THERE: Final = """
+SELECT 1 FROM settled WHERE seq = ?1 AND state = 1 AND upstream IN carray(?2)
+UNION ALL SELECT 1 FROM inhand WHERE seq = ?1 AND upstream IN carray(?2)
+"""
+
 # No index has the events of a subject: those in between are read, so many of them. Many may be
 # requeued together, and what comes in waits for that.
 _BETWEEN: Final = """
@@ -188,13 +193,16 @@ def _apply(
     copied = [names.number(connection, name) for name in copy.delivery.upstreams]
     held = [place.upstream for place in places]
     moves = _moves(going, held, named, copied, sound=sound) if held or written else []
-    after = {*held} - {place.upstream for place in going} | {move.upstream for move in moves}
+    targets = {move.upstream for move in moves}
+    after = {*held} - {place.upstream for place in going} | targets
     if not sound or agrees or not after <= {*named}:
         order = dict.fromkeys((*copied, *held) if not sound else (*named, *copied, *held))
         head = _head(copy, [names.by_number[each] for each in order if each in after], head)
         writes = shared.keyring.writes
         row = _replace(connection, writes, known, copy, received_at=row[2], head=head)
-    if going and is_overtaken(connection, shared, known.seq, head):
+    # Where none of it was before may be another name of where it was.
+    there = [*targets] if targets <= {*held} else []
+    if going and is_overtaken(connection, shared, known.seq, head, there):
         reseal(connection, known.seq, row, row[3] | events.OUT_OF_ORDER)
     for place in going:
         connection.execute(TAKE, (known.seq, place.upstream))
@@ -333,10 +341,17 @@ def put_due(
     queue.enqueue(connection, [row])
 
 
-def is_overtaken(connection: apsw.Connection, shared: Tables, seq: int, head: bytes) -> bool:
+def is_overtaken(
+    connection: apsw.Connection,
+    shared: Tables,
+    seq: int,
+    head: bytes,
+    upstreams: Sequence[int] = (),
+) -> bool:
     """Return whether a later state of an event's subject has been delivered, or is under way.
 
-    It is the newest one, or among the next so many events.
+    It is the newest one, or among the next so many events. upstreams: at one of these; none: at any
+    upstream.
     """
     parts = events.parse_head(head)
     subject = parts[events.SUBJECT]
@@ -344,13 +359,19 @@ def is_overtaken(connection: apsw.Connection, shared: Tables, seq: int, head: by
         return False
     place = shared.digests.subject(str(parts[events.ENDPOINT]), subject)
     for (newest,) in fetch(connection, _NEWEST, (place, seq)):
-        if fetch(connection, _GONE_OUT, (newest,)):
+        if _gone_out(connection, newest, upstreams):
             return True
         written = orjson.dumps(subject)
         between = fetch(connection, _BETWEEN, (seq, newest, written, _MOST_BETWEEN))
         same = (number for number, found in between if found and _is_of(found, parts))
-        return any(fetch(connection, _GONE_OUT, (number,)) for number in same)
+        return any(_gone_out(connection, number, upstreams) for number in same)
     return False
+
+
+def _gone_out(connection: apsw.Connection, seq: int, upstreams: Sequence[int]) -> bool:
+    if not upstreams:
+        return bool(fetch(connection, _GONE_OUT, (seq,)))
+    return bool(fetch(connection, _GONE_THERE, (seq, numbers(upstreams))))
 
 
 def _is_of(head: bytes, parts: Sequence[object]) -> bool:

@@ -292,7 +292,7 @@ class _Work:
             self._put_due((seq, upstream), head, attempts, outcome)
             self.tally.move(endpoint, state, events.PENDING)
         if going:
-            self._finish(seq, event_id, stored, head)
+            self._finish(seq, event_id, stored, head, [upstream for upstream, *_ in going])
 
     def add(self, row: Sequence[Any], target: int) -> None:
         """Make one event due for an upstream that it may not have come for, if it is sound."""
@@ -313,7 +313,7 @@ class _Work:
         if not there:
             self._put_due((seq, target), head, 0, None)
             self.tally.add(endpoint, events.PENDING)
-        self._finish(seq, event_id, stored, head)
+        self._finish(seq, event_id, stored, head, [target] if there else [])
 
     def leave(self, row: Sequence[Any]) -> None:
         """Say what stands in the way of one event."""
@@ -354,14 +354,16 @@ class _Work:
         )
         self.upstreams.append(self._shared.names.by_number[destination[1]])
 
-    def _finish(self, seq: int, event_id: str, stored: events.Row, head: bytes) -> None:
+    def _finish(
+        self, seq: int, event_id: str, stored: events.Row, head: bytes, there: Sequence[int]
+    ) -> None:
         """Let an event go out though it contradicts what is signed: a person has said so.
 
         One that a later event of its subject has overtaken is marked as out of order.
-        head: the one from now on.
+        head: the one from now on. there: where it goes; none, where it has not been there.
         """
         flags = stored[3] & ~events.CONTRADICTS
-        if copies.is_overtaken(self._connection, self._shared, seq, head):
+        if copies.is_overtaken(self._connection, self._shared, seq, head, there):
             flags |= events.OUT_OF_ORDER
         if (flags, head) != (stored[3], stored[5]):
             copies.reseal(self._connection, seq, stored, flags, head)
@@ -422,12 +424,15 @@ def count(
         *by, total = fetch(connection, statement, chosen.bound(statement, limit=limit))
         overtaken: tuple[str, ...] = ()
         if asked.query.ids and (heads := chosen.events("events.seq, id, head")) is not None:
+            rows, places = (
+                fetch(connection, heads, chosen.bound(heads, limit=limit)),
+                chosen.places(),
+            )
             overtaken = tuple(
                 event_id
-                for seq, event_id, head in fetch(
-                    connection, heads, chosen.bound(heads, limit=limit)
-                )
-                if copies.is_overtaken(connection, shared, seq, head)
+                for seq, event_id, head in rows
+                for there in [fetch(connection, places, chosen.bound(places, seq=seq))]
+                if copies.is_overtaken(connection, shared, seq, head, [each[0] for each in there])
             )
     destinations: dict[tuple[str, Status | None], int] = {}
     for upstream, state, number in by:
