@@ -46,6 +46,8 @@ def _default(endpoint: Endpoint, location: Location) -> Iterator[ConfigIssue]:
 
 def _passed_on(endpoint: Endpoint, location: Location) -> Iterator[ConfigIssue]:
     """Yield what one answer cannot come from: deliveries that are passed on have one upstream."""
+    if len(endpoint.default_upstreams) <= 1 and not endpoint.routes:
+        return
     needs: tuple[Location, ...] = ((*location, "mode"),)
     cause = "mode: proxy answers with what one upstream said"
     if endpoint.mode != "proxy":

@@ -94,8 +94,13 @@ def _unfit_name(name: str, upstream: Upstream) -> str | None:
 
 
 def _passed_on(settings: Settings) -> dict[str, dict[str, Location]]:
-    """Return the fields of senders that reach each upstream, each with its first endpoint."""
+    """Return the fields of senders that reach each upstream, each with its first endpoint.
+
+    Where no upstream has header fields of its own, there is nothing to compare with them.
+    """
     found: dict[str, dict[str, Location]] = {}
+    if not any(upstream.headers for upstream in settings.upstreams.values()):
+        return found
     for at, endpoint in enumerate(settings.endpoints):
         info = known_info(endpoint)
         # Those that routes look at are kept as well, and what is kept is passed on.

@@ -209,6 +209,33 @@ def test_random_sections(name: str, text: str) -> None:
     attempt(f"{GOOD}    {name}: {text}\nspool: {text}\ndns: {text}\n")
 
 
+UPSTREAM_KEYS = ("headers", "auth", "tls", "rate", "final", "allow_addresses")
+INNER_KEYS = (
+    *("X-Api-Key", "Host", "bearer", "basic", "oauth2", "user", "password", "token_url", "scope"),
+    *("client_id", "client_secret", "ca", "certificate", "key", "server_name"),
+    *("when", "header", "json", "is", "in", "upstreams"),
+)
+WORDS = ("", "billing", "/type", "50/s", "0/s", "${env:KEY}", "${file:x}", "http://u:p@x/", "::/0")
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 600) | st.sampled_from(WORDS) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(INNER_KEYS), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+@QUICK
+@given(st.dictionaries(st.sampled_from(UPSTREAM_KEYS), VALUES, min_size=1), VALUES)
+def test_random_keys_of_upstreams_and_routes(keys: dict[str, object], routes: object) -> None:
+    written = json.dumps(keys)[1:-1]
+    attempt(
+        GOOD.replace('webhooks"}', f'webhooks", {written}}}')
+        + f"    routes: {json.dumps(routes)}\n"
+    )
+
+
 @QUICK
 @given(st.lists(st.sampled_from(GOOD.splitlines()), max_size=20))
 def test_lines_of_a_good_file_in_any_order(lines: list[str]) -> None:
