@@ -70,7 +70,8 @@ class Facts:
     paused: since when, by upstream; None for one that the configuration pauses.
     rates: of the upstreams that have one.
     hosts: the DNS sources. reporting: endpoints whose allowlist only reports.
-    certificates: end of validity, by listener.
+    certificates: end of validity, by listener. client_certificates: of those that are shown, by
+        upstream.
     reload_refused_at: when a reload was refused, unless one was taken since.
     last_delivery: of all endpoints.
     """
@@ -85,6 +86,7 @@ class Facts:
     hosts: Sequence[SourceStatus] = ()
     reporting: Sequence[str] = ()
     certificates: Mapping[str, datetime] = field(default_factory=dict)
+    client_certificates: Mapping[str, datetime] = field(default_factory=dict)
     reload_refused_at: datetime | None = None
     last_delivery: datetime | None = None
 
@@ -184,14 +186,16 @@ def _of_senders(facts: Facts) -> Iterator[Attention]:
 
 
 def _of_relay(facts: Facts) -> Iterator[Attention]:
-    for listener, end in sorted(facts.certificates.items()):
+    ends = {f"of {name}": end for name, end in sorted(facts.certificates.items())}
+    ends |= {
+        f"that {name} is shown": end for name, end in sorted(facts.client_certificates.items())
+    }
+    for which, end in ends.items():
         left = end - facts.now
         if left <= timedelta():
-            yield Attention(
-                Kind.CERTIFICATE_ENDS, 0, f"the certificate of {listener} has ended", end
-            )
+            yield Attention(Kind.CERTIFICATE_ENDS, 0, f"the certificate {which} has ended", end)
         elif left < _CERTIFICATE_LEFT:
-            what = f"the certificate of {listener} ends in {_time(left)}"
+            what = f"the certificate {which} ends in {_time(left)}"
             yield Attention(Kind.CERTIFICATE_ENDS, left.days, what)
     if facts.reload_refused_at is not None:
         what = "the file was not taken, the configuration before stays in force: `relay check`"

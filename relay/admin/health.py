@@ -19,7 +19,7 @@ from relay.core.redaction import NOTHING, Redaction, Redactions
 from relay.ingest.admission import Endpoint
 from relay.spool import Spool
 from relay.spool.history import SpoolStats
-from relay.telemetry.metrics import Snapshot
+from relay.telemetry.gauges import Snapshot
 
 #: Seconds from the start in which a host that is not answered yet makes a relay unready.
 _STARTING: Final = 10.0
@@ -58,6 +58,7 @@ class Health:
         stopping: Callable[[], bool],
         paused: Callable[[], Awaitable[Mapping[str, bool]]] | None = None,
         redactions: Callable[[], Redactions] = dict,
+        client_certificates: Callable[[], Mapping[str, datetime]] = dict,
     ) -> None:
         """Take the parts.
 
@@ -67,6 +68,7 @@ class Health:
         upstreams: those that are configured. stopping: whether the process ends.
         paused: whether each is paused, by upstream; without it none is known to be.
         redactions: what of each endpoint's messages is masked where people see it.
+        client_certificates: end of validity of those that are shown, by upstream.
         """
         self._stopping = stopping
         self._paused = paused or _none
@@ -80,6 +82,7 @@ class Health:
         self._breakers = breakers
         self._connections = connections
         self._certificates = certificates
+        self._client_certificates = client_certificates
         self._live = live
 
     def set_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
@@ -133,6 +136,11 @@ class Health:
         degraded += [
             f"listener {name}: its certificate has ended"
             for name, end in sorted(self._certificates.items())
+            if end <= now
+        ]
+        degraded += [
+            f"upstream {name}: the certificate that it is shown has ended"
+            for name, end in sorted(self._client_certificates().items())
             if end <= now
         ]
         return Readiness(tuple(reasons), tuple(degraded))
@@ -189,6 +197,7 @@ class Health:
             },
             allowlist_mode={each.name: each.mode.value for each in self._endpoints},
             certificate_expiry=self._certificates,
+            upstream_certificate_expiry=self._client_certificates(),
             connections=self._connections(),
         )
 

@@ -86,6 +86,7 @@ async def read_status(
     """Return the status. While the spool cannot be read, what it would tell is null or empty."""
     read = await _read(spool, activity, now)
     overview = read.overview
+    configured = await read_configured(settings.upstreams, settings.endpoints)
     facts = Facts(
         now=now,
         overview=overview,
@@ -97,11 +98,11 @@ async def read_status(
         hosts=process.hosts,
         reporting=_reporting(settings, process),
         certificates=process.certificates,
+        client_certificates=configured.certificates,
         reload_refused_at=process.reload_refused_at,
         last_delivery=max(read.last_deliveries.values(), default=None),
     )
     backlog = {} if overview is None else overview.backlog
-    configured = await read_configured(settings.upstreams, settings.endpoints)
     return {
         "version": __version__,
         "nodes": [_node(each) for each in process.nodes],

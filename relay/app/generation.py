@@ -10,12 +10,13 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
 from netaddr import IPNetwork
 
+from relay.admin.upstream_rows import certificate_ends
 from relay.allowlist import Allowlist, ProvenAddresses
 from relay.allowlist.registry import HostRegistry, Knock
 from relay.app import builder, upstream_tls
@@ -40,6 +41,7 @@ from relay.config.settings import Confirm
 from relay.config.upstream_settings import OAuth2Client
 from relay.config.upstream_settings import Upstream as UpstreamSettings
 from relay.core.clock import Clock
+from relay.core.concurrency import run_in_daemon_thread
 from relay.core.ids import event_ids
 from relay.core.rate_limit import FairRateLimiter, Rate, TokenBucket
 from relay.core.secret import Secret
@@ -108,6 +110,7 @@ class LiveConfig:
     endpoints: in the order of `settings.endpoints`. hosts: names that may send to any of them.
     listed: the addresses that some endpoint lists.
     upstreams: what the dispatcher serves. usage: what it uses of the pools.
+    client_certificates: end of validity of those that are shown, by upstream.
     """
 
     settings: Settings
@@ -118,6 +121,7 @@ class LiveConfig:
     listed: Allowlist
     upstreams: Sequence[Upstream]
     usage: Usage
+    client_certificates: Mapping[str, datetime]
 
     def new_since(self, before: "LiveConfig") -> list[EndpointSettings]:
         """Return the settings of endpoints whose name or provider is not in the one before."""
@@ -222,6 +226,9 @@ class LiveConfigBuilder:
             upstreams.append(usage.acquire(self._upstreams, name, key))
             proxy_key: _ProxyUpstreamKey = (its, tls, tokens)
             proxy_upstreams[name] = usage.acquire(self._proxy_upstreams, name, proxy_key)
+        client_certificates = await run_in_daemon_thread(
+            partial(certificate_ends, settings.upstreams)
+        )
         return LiveConfig(
             settings=settings,
             paths=paths,
@@ -231,6 +238,7 @@ class LiveConfigBuilder:
             listed=Allowlist.union(each.allowlist for each in endpoints),
             upstreams=upstreams,
             usage=usage,
+            client_certificates=client_certificates,
         )
 
     def activate(self, live_config: LiveConfig) -> None:

@@ -239,6 +239,7 @@ class App:
             stopping=lambda: self._stopping,
             paused=upstreams.paused,
             redactions=lambda: configs.active.settings.redactions(),  # noqa: PLW0108 - it changes
+            client_certificates=lambda: configs.active.client_certificates,
         )
         admin = Admin(
             health=health,

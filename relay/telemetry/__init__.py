@@ -17,8 +17,9 @@ from relay.core.errors import Reason
 from relay.core.event import AttemptRecord, Outcome
 from relay.core.request import Verdict, VerifiedDelivery
 from relay.telemetry.feed import Feed
+from relay.telemetry.gauges import Snapshot
 from relay.telemetry.log import Line, Log, as_json, spelled_time
-from relay.telemetry.metrics import Count, Distribution, Metrics, Snapshot, add_values
+from relay.telemetry.metrics import Count, Distribution, Metrics, add_values
 from relay.telemetry.notices import Notices
 from relay.telemetry.repetition import RepeatedState
 

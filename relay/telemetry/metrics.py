@@ -1,4 +1,4 @@
-"""Every metric of relay: counters, histograms, and the gauges that a scrape fills in.
+"""The counters and histograms of relay, and all its metrics as they are exposed.
 
 Label values come from the configuration or from a closed list, never from a request.
 """
@@ -6,7 +6,6 @@ Label values come from the configuration or from a closed list, never from a req
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import accumulate, product
 from typing import TypeVar
@@ -25,6 +24,7 @@ from prometheus_client.utils import floatToGoString
 from relay import __version__
 from relay.core.errors import Reason
 from relay.core.request import Verdict
+from relay.telemetry.gauges import Gauges, Snapshot
 
 # ---- types ----------------------------------------------------------------------------------
 # Those of the client library take a lock and validate at every increment. Here one thread alone
@@ -314,7 +314,7 @@ class Metrics:
                 self.attempts.init(upstream, outcome)
             self.dead_letters.init(upstream)
 
-    def exposition(self, snapshot: "Snapshot") -> bytes:
+    def exposition(self, snapshot: Snapshot) -> bytes:
         """Return every metric in the Prometheus text format, with these gauges."""
         self._gauges.snapshot = snapshot
         return generate_latest(self._registry)
@@ -330,114 +330,3 @@ class Metrics:
     def _registered(self, collector: C) -> C:
         self._registry.register(collector)
         return collector
-
-
-# ---- gauges ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The gauges of one moment, named as in the metrics."""
-
-    spool_events: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    spool_oldest_pending_seconds: Mapping[str, float] = field(default_factory=dict)
-    upstream_missing: frozenset[str] = frozenset()
-    spool_bytes: int | None = None
-    spool_free_bytes: int | None = None
-    breaker_open: Mapping[str, bool] = field(default_factory=dict)
-    upstream_paused: Mapping[str, bool] = field(default_factory=dict)
-    allowlist_addresses: Mapping[str, int] = field(default_factory=dict)
-    allowlist_age_seconds: Mapping[str, float] = field(default_factory=dict)
-    allowlist_mode: Mapping[str, str] = field(default_factory=dict)
-    certificate_expiry: Mapping[str, datetime] = field(default_factory=dict)
-    connections: int = 0
-
-
-class Gauges(Collector):
-    """Collects the gauges of `snapshot`, which a scrape sets before."""
-
-    def __init__(self) -> None:
-        self.snapshot = Snapshot()
-
-    def describe(self) -> Iterator[Metric]:
-        return iter(())
-
-    def collect(self) -> Iterator[Metric]:
-        now = self.snapshot
-        yield _gauge(
-            "spool_events",
-            "Events in the spool",
-            ("endpoint", "status"),
-            {labels: float(number) for labels, number in now.spool_events.items()},
-        )
-        yield _gauge(
-            "spool_oldest_pending_seconds",
-            "Age of the oldest event that waits for delivery",
-            ("upstream",),
-            {(name,): age for name, age in now.spool_oldest_pending_seconds.items()},
-        )
-        yield _gauge(
-            "upstream_missing",
-            "1 for an upstream that is not configured and has events that wait for it",
-            ("upstream",),
-            {(name,): 1.0 for name in sorted(now.upstream_missing)},
-        )
-        if now.spool_bytes is not None:
-            yield _gauge("spool_bytes", "Size of the spool", (), {(): float(now.spool_bytes)})
-        if now.spool_free_bytes is not None:
-            yield _gauge(
-                "spool_free_bytes",
-                "Room left on the volume of the spool",
-                (),
-                {(): float(now.spool_free_bytes)},
-            )
-        yield _gauge(
-            "breaker_open",
-            "1 while an upstream is left alone after failures in a row",
-            ("upstream",),
-            {(name,): float(is_open) for name, is_open in now.breaker_open.items()},
-        )
-        yield _gauge(
-            "upstream_paused",
-            "1 while an upstream is delivered nothing, because a person or the file says so",
-            ("upstream",),
-            {(name,): float(paused) for name, paused in now.upstream_paused.items()},
-        )
-        yield _gauge(
-            "allowlist_addresses",
-            "Networks that may send now",
-            ("endpoint",),
-            {(name,): float(number) for name, number in now.allowlist_addresses.items()},
-        )
-        yield _gauge(
-            "allowlist_age_seconds",
-            "Time since the last good DNS answer; +Inf while there was none",
-            ("host",),
-            {(host,): age for host, age in now.allowlist_age_seconds.items()},
-        )
-        yield _gauge(
-            "allowlist_mode",
-            "1 for the mode in force",
-            ("endpoint", "mode"),
-            {
-                (name, mode): float(mode == current)
-                for name, current in now.allowlist_mode.items()
-                for mode in ("enforce", "report", "off")
-            },
-        )
-        yield _gauge(
-            "certificate_expiry_timestamp_seconds",
-            "When the certificate of a listener ends",
-            ("listener",),
-            {(name,): end.timestamp() for name, end in now.certificate_expiry.items()},
-        )
-        yield _gauge("connections", "Open connections", (), {(): float(now.connections)})
-
-
-def _gauge(
-    name: str, text: str, labels: tuple[str, ...], values: Mapping[tuple[str, ...], float]
-) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(f"relay_{name}", text, labels=labels)
-    for key, value in values.items():
-        family.add_metric(key, value)
-    return family

@@ -165,6 +165,14 @@ CASES = {
         facts(certificates={"0.0.0.0:8443": AGO}),
         Attention(Kind.CERTIFICATE_ENDS, 0, "the certificate of 0.0.0.0:8443 has ended", AGO),
     ),
+    "a certificate for an upstream that ends": (
+        facts(client_certificates={"billing": NOW + timedelta(days=13, hours=1)}),
+        Attention(Kind.CERTIFICATE_ENDS, 13, "the certificate that billing is shown ends in 13 d"),
+    ),
+    "a certificate for an upstream that has ended": (
+        facts(client_certificates={"billing": AGO}),
+        Attention(Kind.CERTIFICATE_ENDS, 0, "the certificate that billing is shown has ended", AGO),
+    ),
     "a reload that was refused": (
         facts(reload_refused_at=AGO),
         Attention(

@@ -28,8 +28,8 @@ from relay.edge.tls import ServerTls
 from relay.spool.history import FILLING
 from relay.spool.sqlite import SqliteSpool, open_spool
 from relay.telemetry import Telemetry
+from relay.telemetry.gauges import Snapshot
 from relay.telemetry.log import Log, LogWriter
-from relay.telemetry.metrics import Snapshot
 from tests.contracts.refusals import BOUNDS, ids, refused
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import verified

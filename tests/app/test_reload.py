@@ -16,8 +16,8 @@ from relay.config.loader import load_text
 from relay.config.settings import Settings
 from relay.core.errors import ConfigError
 from relay.telemetry import Telemetry
+from relay.telemetry.gauges import Snapshot
 from relay.telemetry.log import Log, LogWriter
-from relay.telemetry.metrics import Snapshot
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import ENVIRON, configuration
 

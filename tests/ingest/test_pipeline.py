@@ -66,8 +66,8 @@ from relay.spool import Spool, SpoolBroken
 from relay.spool.history import Query
 from relay.spool.sqlite import open_spool
 from relay.telemetry import Telemetry
+from relay.telemetry.gauges import Snapshot
 from relay.telemetry.log import Log, LogWriter
-from relay.telemetry.metrics import Snapshot
 from tests.harness.clock import CountingClock, ManualClock
 from tests.harness.deliveries import AnswerContext
 from tests.harness.edge import nothing_passes

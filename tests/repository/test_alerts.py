@@ -16,8 +16,8 @@ from typer.main import get_command
 from relay.cli import application
 from relay.core.clock import SystemClock
 from relay.telemetry import Telemetry
+from relay.telemetry.gauges import Snapshot
 from relay.telemetry.log import Log, LogFormat, LogWriter
-from relay.telemetry.metrics import Snapshot
 from tests.harness.optional_tools import promtool
 from tests.repository import pages
 
@@ -83,6 +83,7 @@ def _exposed() -> dict[str, list[dict[str, str]]]:
         allowlist_age_seconds={"example.com": 1.0},
         allowlist_mode={"a": "report"},
         certificate_expiry={"0.0.0.0:443": now},
+        upstream_certificate_expiry={"billing": now},
     )
     text = telemetry.expose(snapshot).decode()
     writer.close()

@@ -16,8 +16,8 @@ from relay.core.errors import Reason
 from relay.core.event import Status
 from relay.providers.builtin import names
 from relay.telemetry import Telemetry
+from relay.telemetry.gauges import Snapshot
 from relay.telemetry.log import Log, LogWriter
-from relay.telemetry.metrics import Snapshot
 from tests.repository import pages
 
 ROOT = Path(__file__).parent.parent.parent

@@ -366,6 +366,13 @@ async def certificate_ends(stage: Stage) -> Thing:
     return _nothing
 
 
+async def upstream_certificate_ends(stage: Stage) -> Thing:
+    write_pair(stage.directory, end=SystemClock().now() + timedelta(days=5))
+    bank = 'bank: {url: "https://127.0.0.1:1/", tls: {certificate: certificate.pem, key: key.pem}}'
+    await stage.run((await stage.text()).replace("upstreams:\n", f"upstreams:\n  {bank}\n"))
+    return _nothing
+
+
 async def clock_off(stage: Stage) -> Thing:
     node = await stage.run((await stage.text()).replace("    timestamp: off\n", ""))
     raw, _ = vipps_request()
@@ -425,6 +432,7 @@ SCENES: Final[tuple[tuple[Scene, frozenset[str]], ...]] = tuple(
         (restarts, "Restarts"),
         (disk_low, "DiskLow"),
         (certificate_ends, "CertificateEnds"),
+        (upstream_certificate_ends, "UpstreamCertificateEnds"),
         (clock_off, "ClockOff"),
         (reload_refused, "ReloadRefused"),
         (token_guessed, "AdminTokenGuessed"),

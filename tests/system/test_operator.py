@@ -54,6 +54,8 @@ METRICS = {
     "undelivered_expiring",
     "undelivered_removed_total",
     "unknown_but_signed_total",
+    "unrouted_total",
+    "upstream_certificate_expiry_timestamp_seconds",
     "upstream_missing",
     "upstream_paused",
     "would_refuse_total",

@@ -1,4 +1,4 @@
-"""Metrics are shown as the client library shows its own; gauges show their snapshot."""
+"""Metrics are shown as the client library shows its own."""
 
 import math
 from datetime import UTC, datetime
@@ -8,12 +8,11 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
+from relay.telemetry.gauges import Snapshot
 from relay.telemetry.metrics import (
     Counter,
-    Gauges,
     Histogram,
     Metrics,
-    Snapshot,
     Timestamp,
     add_values,
 )
@@ -87,53 +86,7 @@ def test_numbers_may_be_labels() -> None:
     assert b'relay_secret_used_total{endpoint="midtrans",secret="0"} 1.0\n' in shown(counts)
 
 
-# ---- gauges ---------------------------------------------------------------------------------
-
-
-def gauged(snapshot: Snapshot) -> dict[tuple[str, tuple[str, ...]], float]:
-    gauges = Gauges()
-    gauges.snapshot = snapshot
-    return {
-        (sample.name, tuple(sample.labels.values())): sample.value
-        for family in gauges.collect()
-        for sample in family.samples
-    }
-
-
-def test_a_snapshot_is_shown_whole() -> None:
-    end = datetime(2027, 1, 1, tzinfo=UTC)
-    values = gauged(
-        Snapshot(
-            spool_events={("midtrans", "dead"): 3},
-            spool_oldest_pending_seconds={"billing": 1.5},
-            spool_bytes=4096,
-            spool_free_bytes=10,
-            breaker_open={"billing": True},
-            allowlist_addresses={"midtrans": 7},
-            allowlist_age_seconds={"a.example": 2.0},
-            allowlist_mode={"midtrans": "report"},
-            certificate_expiry={"0.0.0.0:8443": end},
-            connections=2,
-        )
-    )
-    assert values["relay_spool_events", ("midtrans", "dead")] == 3
-    assert values["relay_spool_oldest_pending_seconds", ("billing",)] == 1.5
-    assert values["relay_spool_bytes", ()] == 4096
-    assert values["relay_spool_free_bytes", ()] == 10
-    assert values["relay_breaker_open", ("billing",)] == 1
-    assert values["relay_allowlist_addresses", ("midtrans",)] == 7
-    assert values["relay_allowlist_age_seconds", ("a.example",)] == 2
-    assert values["relay_allowlist_mode", ("midtrans", "report")] == 1
-    assert values["relay_allowlist_mode", ("midtrans", "enforce")] == 0
-    assert values["relay_certificate_expiry_timestamp_seconds", ("0.0.0.0:8443",)] == (
-        end.timestamp()
-    )
-    assert values["relay_connections", ()] == 2
-
-
-def test_what_cannot_be_told_is_left_out_rather_than_shown_as_zero() -> None:
-    names = {name for name, _ in gauged(Snapshot())}
-    assert names == {"relay_connections"}
+# ---- the process ----------------------------------------------------------------------------
 
 
 def test_what_the_process_takes_is_shown() -> None:

@@ -17,8 +17,8 @@ from relay.core.errors import Reason
 from relay.core.event import AttemptRecord, Delivered, Unreachable
 from relay.core.request import Verdict, Via
 from relay.telemetry import DeliveryRecord, Telemetry
+from relay.telemetry.gauges import Snapshot
 from relay.telemetry.log import Log, LogWriter
-from relay.telemetry.metrics import Snapshot
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import verified
 
