@@ -40,6 +40,7 @@ def outcome_of(
     if stored.repeats is not None:
         telemetry.repeated(endpoint)
     hold = event.verification.hold
-    if hold is not None and not event.confirm:
+    # What goes nowhere is held nowhere.
+    if hold is not None and not event.confirm and event.upstreams:
         telemetry.held(endpoint, stored.id, hold)
     return ACCEPTED

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from relay.core.request import IngestResult, RequestHead, Verdict, VerifiedDelivery
@@ -62,4 +64,6 @@ def test_what_is_held_is_told_unless_it_is_known() -> None:
     assert (line["event"], line["level"]) == ("event_held", "warning")
     assert (line["id"], line["reason"]) == ("a", "status_contradicts_code")
     _, _, watched = told(HOLD, Duplicate("a"))
+    assert watched.lines() == []
+    _, _, watched = told(replace(HOLD, upstreams=()), Stored("a"))
     assert watched.lines() == []

@@ -159,6 +159,27 @@ async def test_the_api_takes_one_destination(bench: Bench) -> None:
     assert (await bench.spool.audit.newest(1))[0].detail == told
 
 
+async def test_what_goes_nowhere_is_sent_where_a_person_says(bench: Bench) -> None:
+    event = verified(upstreams=())
+    await bench.spool.put(event)
+    await sign_in(bench)
+    assert '<span class="muted">nowhere</span>' in await page(bench, "/events")
+    shown = await page(bench, f"/events/{event.event_id}")
+    assert "No route leads it to an upstream. It is stored, and delivered nowhere." in shown
+    path = f"/events/{event.event_id}/requeue"
+    assert f'href="{path}"' in shown
+    question = await page(bench, path)
+    assert "goes nowhere by its route. It is sent where you say." in question
+    assert "where it was going" not in question
+    data = {"form_token": form_token(question)}
+    status, text = await bench.post(path, data=data, headers=HTML)
+    assert (status, "can be requeued" in text) == (409, True)
+    assert (await bench.post(path, data=data | {"to": "billing"}, headers=HTML))[0] == 303
+    [record] = (await bench.spool.page(Query(ids=(event.event_id,)))).records
+    told = [(each.upstream, each.status) for each in record.destinations]
+    assert told == [("billing", Status.PENDING)]
+
+
 async def of_two(bench: Bench) -> VerifiedDelivery:
     """Store an event that is dead at one upstream and delivered at another one."""
     bench.served = ("billing", "ledger")
