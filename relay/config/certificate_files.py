@@ -10,16 +10,21 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from relay.config.yaml_document import ConfigIssue, Location, shown_path
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """The end of validity of a certificate, and whether it is self-signed."""
+    """The end of validity of a certificate, and whether it is self-signed.
+
+    for_clients: a client may show it: it says so, or does not say what it is for.
+    """
 
     not_after: datetime
     self_signed: bool
+    for_clients: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,8 @@ def _unusable_pair(tls: Pair, chain: bytes, key: bytes, location: Location) -> C
     return ConfigIssue(location, message, needs)
 
 
+_CLIENTS: Final = ExtendedKeyUsageOID.CLIENT_AUTH
+_ANY_USE: Final = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE
 _DAMAGED: Final = "{} is damaged: what stands between BEGIN and END cannot be read"
 _CERTIFICATE: Final = "a certificate"
 _KEY: Final = "a private key"
@@ -185,7 +192,19 @@ def read_authorities(path: Path) -> Certificate:
 
 
 def _read(certificate: x509.Certificate) -> Certificate:
-    return Certificate(certificate.not_valid_after_utc, certificate.issuer == certificate.subject)
+    return Certificate(
+        certificate.not_valid_after_utc,
+        certificate.issuer == certificate.subject,
+        _is_for_clients(certificate),
+    )
+
+
+def _is_for_clients(certificate: x509.Certificate) -> bool:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
+    except (x509.ExtensionNotFound, ValueError):
+        return True
+    return not {_CLIENTS, _ANY_USE}.isdisjoint(found.value)
 
 
 def _unreadable(path: Path) -> str | None:

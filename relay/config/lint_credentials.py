@@ -35,7 +35,7 @@ def credential_advice(
         secrets = _secret_headers(settings, upstream, location)
         yield from _in_clear(upstream, secrets, location)
         yield from _odd(upstream, secrets, location)
-        yield from _ending(upstream, certificates, today, (*location, "tls"))
+        yield from _certificates(upstream, certificates, today, (*location, "tls"))
 
 
 def _secret_headers(
@@ -96,7 +96,7 @@ def _odd(upstream: Upstream, secrets: Mapping[str, Secret], location: Location) 
             yield Advice((*location, *keys), "odd-secret", message)
 
 
-def _ending(
+def _certificates(
     upstream: Upstream, certificates: Mapping[Path, Certificate], today: date, location: Location
 ) -> Iterator[Advice]:
     tls = upstream.tls
@@ -105,6 +105,12 @@ def _ending(
         verb = "ended" if end < today else "ends"
         message = f"the client certificate {verb} on {end}; renew it"
         yield Advice((*location, "certificate"), "certificate-ending", message)
+    if shown is not None and not shown.for_clients:
+        message = (
+            "the certificate is for servers (extendedKeyUsage), and upstreams that check refuse"
+            " it; have one made for clientAuth"
+        )
+        yield Advice((*location, "certificate"), "certificate-purpose", message)
     trusted = certificates.get(tls.ca) if tls.ca is not None else None
     if trusted is not None and (end := trusted.not_after.date()) - today < EXPIRY_NOTICE:
         verb = "ended" if end < today else "ends"

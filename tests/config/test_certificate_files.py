@@ -2,9 +2,15 @@
 
 import errno
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from relay.config import certificate_files
 from tests.config.files import ENVIRON, changed, good, mistakes
@@ -145,3 +151,74 @@ def test_what_the_lint_wants_to_know(tmp_path: Path) -> None:
     assert certificate_files.read_certificate(
         write_pair(tmp_path, issuer="pay.example.com")[0]
     ).self_signed
+
+
+@pytest.mark.parametrize(
+    ("uses", "for_clients"),
+    [
+        ([], True),
+        ([ExtendedKeyUsageOID.SERVER_AUTH], False),
+        ([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH], True),
+        ([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE], True),
+    ],
+)
+def test_what_a_certificate_is_for(
+    tmp_path: Path, uses: list[ObjectIdentifier], *, for_clients: bool
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(END - timedelta(days=1))
+        .not_valid_after(END)
+    )
+    if uses:
+        builder = builder.add_extension(x509.ExtendedKeyUsage(uses), critical=False)
+    pem = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+    (tmp_path / "own.pem").write_bytes(pem)
+    found = certificate_files.read_certificate(tmp_path / "own.pem")
+    assert found.for_clients is for_clients
+
+
+# ---- authorities ----------------------------------------------------------------------------
+
+
+def trusting(directory: Path) -> list[str]:
+    """Return what is said of the file of authorities in this directory."""
+    found = certificate_files.authority_issues(directory / "ca.pem", ("ca",))
+    return [each.message.replace(f"{directory}/", "") for each in found]
+
+
+def test_authorities_that_can_be_trusted(tmp_path: Path) -> None:
+    first, _ = write_pair(tmp_path, end=END - timedelta(days=9))
+    content = first.read_bytes()
+    second, _ = write_pair(tmp_path)
+    (tmp_path / "ca.pem").write_bytes(content + second.read_bytes())
+    assert trusting(tmp_path) == []
+    assert certificate_files.read_authorities(tmp_path / "ca.pem").not_after == END
+
+
+def test_authorities_that_cannot_be_trusted(tmp_path: Path) -> None:
+    assert trusting(tmp_path) == [f"cannot read ca.pem: {NOT_THERE}"]
+    certificate, key = write_pair(tmp_path)
+    wanted = "where certificates of authorities in PEM belong"
+    lines = certificate.read_text().splitlines()
+    damaged = "\n".join([lines[0], *lines[2:]]).encode()
+    for content, said in (
+        (b"hello", f"ca.pem holds no PEM, {wanted}"),
+        (key.read_bytes(), f"ca.pem holds a private key, {wanted}"),
+        (
+            certificate.read_bytes() + key.read_bytes(),
+            (
+                "ca.pem holds a private key, too, and trust needs none; name a file with the"
+                " authorities' certificates alone"
+            ),
+        ),
+        (damaged, "ca.pem is damaged: what stands between BEGIN and END cannot be read"),
+    ):
+        (tmp_path / "ca.pem").write_bytes(content)
+        assert trusting(tmp_path) == [said]

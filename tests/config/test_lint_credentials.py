@@ -126,5 +126,22 @@ def test_certificates_near_their_end(tmp_path: Path) -> None:
     ]
 
 
+def test_a_certificate_for_servers_alone(tmp_path: Path) -> None:
+    write_pair(tmp_path)
+    tls = "tls: {certificate: certificate.pem, key: key.pem}"
+    text = changed((f'"{LOOPBACK}"', f'"https://billing.internal/", {tls}'))
+    settings = good(text, base=tmp_path)
+    later = datetime(2028, 1, 1, tzinfo=UTC)
+    found = ending(
+        settings, tmp_path, Certificate(later, self_signed=False, for_clients=False), at(1)
+    )
+    assert found == [
+        (
+            "certificate: the certificate is for servers (extendedKeyUsage), and upstreams that"
+            " check refuse it; have one made for clientAuth [certificate-purpose]"
+        )
+    ]
+
+
 def test_without_any_there_is_nothing_to_say() -> None:
     assert findings(good(GOOD)) == []
