@@ -7,6 +7,7 @@ from pathlib import Path
 
 import trustme
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 _YEARS = (2020, 2120)
 
@@ -18,6 +19,12 @@ class Pair:
     certificate: Path
     key: Path
     serial: int
+
+    @property
+    def der(self) -> bytes:
+        """The certificate alone."""
+        chain = x509.load_pem_x509_certificates(self.certificate.read_bytes())
+        return chain[0].public_bytes(Encoding.DER)
 
 
 class Authority:

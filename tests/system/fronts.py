@@ -165,10 +165,20 @@ def needed(*files: Path) -> None:
 
 
 class Front:
-    """A running front. `ports` are those that have to be open before it counts as started."""
+    """A running front. `ports` are those that have to be open before it counts as started.
 
-    def __init__(self, command: tuple[str | Path, ...], ports: tuple[int, ...], log: Path) -> None:
+    end: the signal that ends it, and the processes that it has started.
+    """
+
+    def __init__(
+        self,
+        command: tuple[str | Path, ...],
+        ports: tuple[int, ...],
+        log: Path,
+        end: signal.Signals = signal.SIGKILL,
+    ) -> None:
         self._command = command
+        self._end = end
         self._ports = ports
         self._log = log
         self._process: Process | None = None
@@ -207,7 +217,7 @@ class Front:
     async def _stop(self) -> None:
         assert self._process is not None
         if not self._over:
-            self._process.kill()
+            self._process.send_signal(self._end)
             await self._process.wait()
 
 
@@ -219,14 +229,19 @@ def haproxy(directory: Path, text: str, *ports: int) -> Front:
     return Front((HAPROXY, "-db", "-f", file), ports, directory / "haproxy.log")
 
 
-def nginx(directory: Path, text: str, *ports: int) -> Front:
-    """Return nginx with this whole configuration; it keeps its files in this directory."""
+def nginx(directory: Path, text: str, *ports: int, reloads: bool = False) -> Front:
+    """Return nginx with this whole configuration; it keeps its files in this directory.
+
+    reloads: SIGHUP to the process in `nginx.pid` has it read again, and loses no connection.
+    """
     needed(NGINX)
     file = directory / "nginx.conf"
     file.write_text(_own_directory(text, directory))
-    own = f"daemon off; master_process off; pid {directory}/nginx.pid;"
+    master = "on" if reloads else "off"
+    own = f"daemon off; master_process {master}; pid {directory}/nginx.pid;"
     command = (NGINX, "-p", directory, "-c", file, "-e", "stderr", "-g", own)
-    return Front(command, ports, directory / "nginx.log")
+    end = signal.SIGTERM if reloads else signal.SIGKILL
+    return Front(command, ports, directory / "nginx.log", end)
 
 
 def replaced(text: str, changes: Mapping[str, object]) -> str:
