@@ -24,7 +24,9 @@ from tests.bench.slices import Track
 from tests.bench.upstream import Upstream, upstream_program
 from tests.harness.wire import self_signed
 
+#: The name in the certificate of the upstream, and the file that it is trusted by.
 _NAME: Final = "upstream.internal"
+_CA: Final = "ca.pem"
 
 #: What a further upstream may cost of the whole of the first.
 FURTHER: Final = 0.6
@@ -125,6 +127,8 @@ def _tls(directory: Path) -> int:
     """Write what makes the upstream speak TLS as well, on the port that is returned."""
     self_signed(directory, _NAME)
     port, pem = free_port(), directory / "certificate.pem"
+    _, begin, certificate = pem.read_text().partition("-----BEGIN CERTIFICATE-----")
+    (directory / _CA).write_text(begin + certificate)
     (directory / "upstream-tls.conf").write_text(
         f"server {{ listen 127.0.0.1:{port} ssl backlog=4096; ssl_certificate {pem};"
         f' ssl_certificate_key {pem}; location / {{ return 200 "OK"; }} }}'
@@ -135,7 +139,7 @@ def _tls(directory: Path) -> int:
 def _relay(way: Way, directory: Path, upstream: int, tls: int, against: Path | None) -> Program:
     onward = way.onward
     if onward.tls:
-        trust = f'tls: {{ca: "{directory / "certificate.pem"}", server_name: {_NAME}}}'
+        trust = f'tls: {{ca: "{directory / _CA}", server_name: {_NAME}}}'
         keys = ", ".join(filter(None, (onward.keys, trust)))
         onward = Onward(onward.names, keys, onward.routes, tls=True)
     node = write_node(

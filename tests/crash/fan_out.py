@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Final
+from uuid import UUID
 
 from tests.crash.moods import MoodyUpstream
 from tests.harness.deliveries import ENVIRON, MIDTRANS, midtrans_body
@@ -118,11 +119,12 @@ def routed_lives(directory: Path, upstreams: Mapping[str, MoodyUpstream]) -> Res
 
 # ---- the messages ---------------------------------------------------------------------------
 
-#: Different orders; several events are about the same one, at each of its upstreams.
+#: Different orders, each with one transaction; several events are about the same one.
 _ORDERS: Final = 97
 
-_TRANSACTION: Final = "00000000-0000-4000-8000-############"
-_NUMBER: Final = re.compile(rb"00000000-0000-4000-8000-(\d{12})")
+#: Not signed, and a part of the event's key: no two messages are copies of one event.
+_MARK: Final = "############"
+_NUMBER: Final = re.compile(rb'"fraud_status": ?"(\d{12})"')
 
 
 class RoutedMessages:
@@ -131,7 +133,11 @@ class RoutedMessages:
     def __init__(self, dice: Random) -> None:
         statuses = ("pending", "settlement", "settlement", "expire")
         self._orders = [
-            {"order_id": f"order-{number}", "transaction_status": dice.choice(statuses)}
+            {
+                "order_id": f"order-{number}",
+                "transaction_id": str(UUID(int=number, version=4)),
+                "transaction_status": dice.choice(statuses),
+            }
             for number in range(_ORDERS)
         ]
         self._made: dict[tuple[int, str], bytes] = {}
@@ -146,9 +152,9 @@ class RoutedMessages:
         if (order, field) not in self._made:
             said = {"custom_field1": field} if field else {}
             self._made[order, field] = midtrans_body(
-                transaction_id=_TRANSACTION, **self._orders[order], **said
+                **self._orders[order], **said, fraud_status=_MARK
             )
-        return self._made[order, field].replace(b"#" * 12, b"%012d" % number)
+        return self._made[order, field].replace(_MARK.encode(), b"%012d" % number)
 
     def request(self, number: int) -> bytes:
         """Return the request that brings it through a trusted proxy."""

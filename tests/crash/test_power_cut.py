@@ -7,7 +7,7 @@ nothing.
 
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +18,7 @@ import pytest
 from relay.core.errors import SpoolUnavailable
 from tests.crash import promises
 from tests.crash.disk_model import Disk, Fate
+from tests.crash.lengths import lengths
 from tests.crash.messages import some
 from tests.crash.promises import delivered_in_the_end
 from tests.crash.traces import (
@@ -30,12 +31,13 @@ from tests.crash.traces import (
     unsynced,
 )
 from tests.harness.deliveries import configuration
+from tests.harness.spool_audit import audit_stopped
 from tests.harness.upstream import Upstream
 
 pytestmark = [pytest.mark.debian, pytest.mark.proof]
 
 _FILES = ("relay.db", "relay.db-wal", "relay.db-journal")
-#: SQLite's own, thorough check is slow; every so many cuts it is made instead of the quick one.
+#: The thorough check is slow; every so many cuts it is made instead of the quick one.
 _THOROUGHLY = 10
 
 
@@ -68,7 +70,10 @@ def cuts(traced: Trace, number: int, seed: int) -> Iterator[Cut]:
 
 
 async def damage(cut: Cut, directory: Path, *, thoroughly: bool) -> str | None:
-    """Return what is wrong after this cut, or None."""
+    """Return what is wrong after this cut, or None.
+
+    thoroughly: SQLite looks at everything, and each event has all of its destinations.
+    """
     directory.mkdir()
     for name, content in cut.files.items():
         (directory / name).write_bytes(content)
@@ -81,24 +86,33 @@ async def damage(cut: Cut, directory: Path, *, thoroughly: bool) -> str | None:
         lost = promises.lost(found, cut.acknowledged)
         if lost:
             return f"{len(lost)} of {len(cut.acknowledged)} lost: {lost[:3]}"
-        opinion = promises.sound(path, thoroughly=thoroughly)
+        opinion = (
+            audit_stopped(path).sound if thoroughly else promises.sound(path, thoroughly=False)
+        )
         return None if opinion == "ok" else opinion
     finally:
         shutil.rmtree(directory)
 
 
-async def damages(traced: Trace, number: int, seed: int) -> list[str]:
-    """Return what is wrong after each of so many cuts, where something is."""
+async def damages(
+    traced: Trace, number: int, seed: int, thoroughly: int = _THOROUGHLY
+) -> list[str]:
+    """Return what is wrong after each of so many cuts, where something is.
+
+    thoroughly: look so at one in so many.
+    """
     wrong = []
     for turn, cut in enumerate(cuts(traced, number, seed)):
-        found = await damage(cut, traced.directory / "cut", thoroughly=turn % _THOROUGHLY == 0)
+        found = await damage(cut, traced.directory / "cut", thoroughly=turn % thoroughly == 0)
         if found is not None:
             sizes = {name: len(content) for name, content in cut.files.items()}
             wrong.append(f"cut {turn} of seed {seed} at line {cut.moment}, {sizes}: {found}")
     return wrong
 
 
-async def relay_goes_on(traced: Trace, number: int, seed: int) -> None:
+async def relay_goes_on(
+    traced: Trace, number: int, seed: int, configured: Callable[[str], str] = configuration
+) -> None:
     """After each of about so many cuts, a relay delivers what is left, and all tell the same."""
     after_an_answer = [cut for cut in cuts(traced, number, seed) if cut.acknowledged]
     assert after_an_answer, "no cut came after an answer: this has proven nothing"
@@ -109,7 +123,7 @@ async def relay_goes_on(traced: Trace, number: int, seed: int) -> None:
             (directory / name).write_bytes(content)
         async with Upstream() as upstream:
             config = directory / "relay.yaml"
-            config.write_text(configuration(upstream.url))
+            config.write_text(configured(upstream.url))
             audit = await delivered_in_the_end(config, upstream, promised=())
         assert {body for _, body in cut.acknowledged} <= audit.bodies.keys()
         assert audit.having("delivered") == {row.id for row in audit.rows}
@@ -129,6 +143,20 @@ async def test_no_power_cut_loses_what_was_acknowledged(quick: Path) -> None:
     _covers_every_kind(traced)
     assert await damages(traced, 300, seed=1) == []
     await relay_goes_on(traced, 3, seed=1)
+
+
+def _to_several(url: str) -> str:
+    """Return a configuration whose events go to three upstreams, which are one server."""
+    more = f'upstreams:\n  ledger: {{url: "{url}/ledger"}}\n  audit: {{url: "{url}/audit"}}\n'
+    text = configuration(url).replace("upstreams:\n", more)
+    return text.replace("upstream: billing", "upstreams: [billing, ledger, audit]")
+
+
+@lengths(short=60, long=1000)
+async def test_no_power_cut_parts_an_event_from_a_destination(times: int, quick: Path) -> None:
+    traced = await trace(quick, *runs(120, 60), configured=_to_several, destinations=3)
+    assert await damages(traced, times, seed=1, thoroughly=1) == []
+    await relay_goes_on(traced, 3, 1, _to_several)
 
 
 @pytest.mark.timeout(300)

@@ -2,7 +2,7 @@
 
 import re
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -141,19 +141,29 @@ class Trace:
         return str(self.directory / "relay.db-wal")
 
 
-async def trace(directory: Path, *runs: TracedRun, program: Sequence[str] = RELAY) -> Trace:
-    """Run relay under strace, send it messages, let it deliver them, and end it."""
+async def trace(
+    directory: Path,
+    *runs: TracedRun,
+    program: Sequence[str] = RELAY,
+    configured: Callable[[str], str] = configuration,
+    destinations: int = 1,
+) -> Trace:
+    """Run relay under strace, send it messages, let it deliver them, and end it.
+
+    configured: returns a configuration with an upstream at this URL. destinations: how many each
+    message has there.
+    """
     traced_node.strace_needed()
     traced = Trace(directory)
     log = directory / "trace"
     for run in runs:
         async with Upstream() as upstream:
             config = directory / "relay.yaml"
-            config.write_text(configuration(upstream.url))
+            config.write_text(configured(upstream.url))
             node = WrappedNode(config, ENVIRON, prefix=traced_node.tracing(log), program=program)
             async with node:
                 traced.answered += await send_all(node.public[0], run.messages, run.at_once)
-                await upstream.has_received(len(run.messages))
+                await upstream.has_received(len(run.messages) * destinations)
                 await node.end(run.end)
         traced.sent += run.messages
         start = 1 + max((call.ended or call.began for call in traced.calls), default=-1)

@@ -188,6 +188,8 @@ async def _same_counters(node: Node, samples: Samples) -> None:
         counted = samples.get(name, {})
         await _line_of_each(node, counted, event, labels)
         assert counted == _logged(node.having(event=event), labels), name
+    unrouted = node.having(event="delivery", unrouted=True)
+    assert samples.get("relay_unrouted_total", {}) == _logged(unrouted, ("endpoint",))
     dead = node.having(event="attempt", decision="dead")
     assert samples.get("relay_dead_letters_total", {}) == _logged(dead, ("upstream",))
 

@@ -39,3 +39,15 @@ def test_it_walks_as_contributors_are_told(walked: Walk) -> None:
     assert told
     for place in told:
         assert [file for file in walked.files if file.startswith(place)], place
+
+
+#: What a route that looks into the body is beside a default.
+_ROUTE = {"ingest/upstream_routes.py", "core/conditions.py", "core/json_pointer.py"}
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(120)
+async def test_a_delivery_to_several_upstreams_takes_the_same_way(walked: Walk) -> None:
+    several = await walk(sys.executable, several=True)
+    assert set(several.files) - set(walked.files) == _ROUTE
+    assert several.packages == walked.packages
