@@ -382,9 +382,7 @@ class LiveConfigBuilder:
             timeout=confirm_time + settings.timeout,
             concurrency=settings.concurrency,
             confirmer=confirmer,
-            retry=RetryPolicy(
-                settings.retry.schedule, settings.retry.give_up_after, frozenset(settings.final)
-            ),
+            retry=_retry_policy(settings),
             order_by_key=settings.order_by_key,
             url=settings.url,
             paused=settings.paused,
@@ -397,6 +395,15 @@ class LiveConfigBuilder:
         settings, tls, tokens = key
         sender = http_sender(settings, self._clock, credentials_of(settings, tokens), tls)
         return ProxyUpstream(sender, settings.concurrency), sender.close
+
+
+def _retry_policy(settings: UpstreamSettings) -> RetryPolicy:
+    return RetryPolicy(
+        settings.retry.schedule,
+        settings.retry.give_up_after,
+        frozenset(settings.final),
+        timedelta() if settings.rate is None else timedelta(seconds=1 / settings.rate.per_second),
+    )
 
 
 def _make_limiter(_: str, key: _LimiterKey) -> tuple[FairRateLimiter, Close]:

@@ -21,6 +21,7 @@ from relay.core.event import (
     RetryAt,
     Unconfirmed,
 )
+from relay.core.rate_limit import backoff_pause
 
 _DONE = Done()
 
@@ -31,6 +32,9 @@ NOT_YET_SCHEDULE = (
     timedelta(minutes=2),
     timedelta(minutes=10),
 )
+
+#: The longest time that a retry is put off for the rate of its upstream.
+MAX_SPACING = timedelta(hours=1)
 
 #: A Retry-After of an upstream counts for no longer than this.
 MAX_RETRY_AFTER = timedelta(hours=1)
@@ -43,6 +47,9 @@ class RetryPolicy:
     schedule: the delay after the first attempt, the second, and so on; the last one repeats.
     give_up_after: counted from `Lease.round_started_at`; then the event is dead.
     final: statuses of an answer after which the event is dead at once.
+    spacing: the time between two attempts at the rate of the upstream; 0 without one. A retry comes
+        no sooner than after one of these, the next one after two, then four, up to `MAX_SPACING`:
+        events that fail again and again leave room for the others.
 
     Raises:
         ValueError: the schedule is empty, or a time is not positive.
@@ -51,6 +58,7 @@ class RetryPolicy:
     schedule: tuple[timedelta, ...]
     give_up_after: timedelta
     final: frozenset[int] = frozenset()
+    spacing: timedelta = timedelta()
 
     def __post_init__(self) -> None:
         if not self.schedule:
@@ -92,9 +100,17 @@ def decide(
         return Held() if isinstance(outcome, Unconfirmed) else Dead()
     # Events that failed together must not all come back in the same instant.
     delay = schedule[min(lease.round_attempt, len(schedule)) - 1] * dice.uniform(0.9, 1.1)
+    if policy.spacing and not isinstance(outcome, Unconfirmed):
+        delay = max(delay, _apart(policy.spacing, lease.round_attempt))
     if isinstance(outcome, Rejected | Unconfirmed) and outcome.retry_after is not None:
         delay = max(delay, min(outcome.retry_after, MAX_RETRY_AFTER))
     return RetryAt(min(now + delay, end))
+
+
+def _apart(spacing: timedelta, attempts: int) -> timedelta:
+    """Return the shortest delay after so many attempts where there is a rate."""
+    longest = MAX_SPACING.total_seconds()
+    return timedelta(seconds=backoff_pause(spacing.total_seconds(), longest, attempts - 1))
 
 
 def may_go_unconfirmed(

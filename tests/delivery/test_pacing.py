@@ -316,6 +316,30 @@ async def test_a_question_that_sends_nothing_counts_for_nothing(
     assert (provider.asked, bench.wire.sent) == (5, [])
 
 
+class Choosy(Wire):
+    """Refuses one event, again and again."""
+
+    refused = ""
+
+    def attempt(self, sending: SentEvent) -> None:
+        poisoned = sending.lease.event.id == self.refused
+        self.outcome = Rejected(500) if poisoned else Delivered(200)
+        super().attempt(sending)
+
+
+async def test_an_event_that_nobody_takes_leaves_the_rate_to_the_others(bench: Bench) -> None:
+    bench.wire = wire = Choosy(bench.clock)
+    [wire.refused, *others] = await bench.store(*range(20))
+    # It is due again before the next one may go.
+    spaced = replace(POLICY, spacing=timedelta(seconds=6))
+    worker = bench.worker(replace(bench.upstream(Rate(10, 60)), retry=spaced))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(worker.run())
+        await bench.pass_time(160, step=2)
+        worker.stop()
+    assert set(others) <= {event for _, event in wire.sent}
+
+
 class Repeating(Wire):
     """Sends each event once more, as with a newer token."""
 

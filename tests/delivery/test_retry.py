@@ -114,6 +114,19 @@ def test_a_status_that_is_not_among_the_final_ones_is_tried_again() -> None:
     assert decide(Rejected(410), lease_of(), end, policy, Middle()) == Dead()
 
 
+@pytest.mark.parametrize(
+    ("turn", "seconds"), [(1, 6), (2, 30), (3, 120), (6, 192), (8, 768), (11, 3600), (1000, 3600)]
+)
+def test_retries_leave_room_for_others_where_there_is_a_rate(turn: int, seconds: float) -> None:
+    policy = replace(POLICY, spacing=timedelta(seconds=6))
+    for outcome in (Rejected(500), Unreachable("timeout")):
+        decision = decide(outcome, lease_of(turn=turn), SINCE, policy, Middle())
+        assert decision == RetryAt(SINCE + timedelta(seconds=seconds))
+    # A question takes nothing from the upstream.
+    asked = decide(Unconfirmed("no answer"), lease_of(turn=1), SINCE, policy, Middle())
+    assert asked == RetryAt(SINCE + timedelta(seconds=5))
+
+
 def test_what_is_not_confirmed_comes_again_and_is_held_in_the_end() -> None:
     nothing = Unconfirmed("not found")
     assert decide(nothing, lease_of(), SINCE, POLICY, Middle()) == RetryAt(
