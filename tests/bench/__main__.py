@@ -14,6 +14,7 @@ from tests.bench.backlog import measure_backlog
 from tests.bench.comparison import Plan, compare, lanes_named
 from tests.bench.fan_out import FanOutPlan, measure_fan_out, ways_named
 from tests.bench.finding import measure_find
+from tests.bench.neighbours import measure_neighbours
 from tests.bench.output import kept
 from tests.bench.processes import NotInstalled, NotStarted
 from tests.bench.profiling import measure_profile
@@ -105,6 +106,19 @@ def find(
     """Search a large spool while deliveries go on; measure the searches, and what they cost."""
     with _work(directory) as work, kept("find", _RESULTS if keep else None):
         measure_find(events, work)
+
+
+@application.command()
+def neighbours(
+    rounds: Annotated[int, typer.Option(min=1)] = 8,
+    seconds: Annotated[int, typer.Option(min=1, help="Of one slice.")] = 5,
+    rate: Annotated[int, typer.Option(min=1, help="Events a second.")] = 150,
+    directory: DIRECTORY = Path("/var/tmp"),
+    keep: KEEP = False,
+) -> None:
+    """Show what a dead and a slow upstream do to the one beside them."""
+    with _work(directory) as work, kept("neighbours", _RESULTS if keep else None):
+        measure_neighbours(rounds, seconds, rate, work)
 
 
 @application.command()
