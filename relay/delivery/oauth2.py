@@ -38,8 +38,9 @@ _SPARE, _PART_SPARE = 5.0, 0.1
 # The back-off after questions that brought no token, and the most that a Retry-After counts.
 _FIRST_PAUSE, _MAX_PAUSE, _MAX_RETRY_AFTER = 1.0, 30.0, 300.0
 
-# How old a token has to be to be replaced when its upstream refuses it, where the one before it was
-# refused as young: twice as old each time.
+# So many tokens in a row are replaced at once when their upstream refuses them young. Each further
+# one has to be twice as old as the one before, beginning with this age.
+_REPLACED_AT_ONCE = 5
 _FIRST_AGE, _MAX_AGE = 2.0, 300.0
 
 # Ten years; more is no time that is meant.
@@ -232,14 +233,16 @@ class TokenSchedule:
     def may_renew(self, refused: Token, now: float) -> bool:
         """Return whether a token that an upstream has refused is to be replaced.
 
-        One that was replaced already has a newer one. Of those that are refused as young as they
-        are, the first is replaced at once and each further one later: an upstream that refuses
-        every token must not have its token server asked each time.
+        One that was replaced already has a newer one. Of those that are refused young, some are
+        replaced at once and each further one later: an upstream that refuses every token must not
+        have its token server asked each time.
         """
         if refused is not self.token or refused is self._to_replace:
             return True
         age, times = now - refused.asked_at, self._refused_young
-        wait = backoff_pause(_FIRST_AGE, _MAX_AGE, times - 1) if times else 0.0
+        wait = 0.0
+        if times >= _REPLACED_AT_ONCE:
+            wait = backoff_pause(_FIRST_AGE, _MAX_AGE, times - _REPLACED_AT_ONCE)
         if age < wait:
             return False
         self._refused_young = times + 1 if age < 2 * max(wait, _FIRST_AGE) else 0

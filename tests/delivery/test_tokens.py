@@ -200,7 +200,7 @@ async def test_an_upstream_that_refuses_all_of_them_has_few_fetched() -> None:
             if source.may_renew(token):
                 token = await source.newer(5.0, token)
             await clock.advance(0.5)
-        assert server.questions < 12
+        assert server.questions < 16
 
 
 # ---- a server that gives none ---------------------------------------------------------------
