@@ -39,6 +39,7 @@ _SECRETS: tuple[tuple[str | None, ...], ...] = (
     ("spool", "encrypt", None),
 )
 _REFERENCE = re.compile(r"\$\{(env|file):([^{}]+)\}")
+_BEARER = re.compile(r"Bearer\s+(\$\{(?:env|file):[^{}]+\})", re.IGNORECASE)
 _LIKE_REFERENCE = re.compile(r"\$\{[^{}]*\}")
 # As a shell, or another file, spells a variable or a file.
 _MISSPELLED = (
@@ -124,6 +125,8 @@ class _Resolver:
                 if (named := spelled.fullmatch(text)) is not None:
                     name = next(each for each in named.groups() if each)
                     raise ValueError(f"write ${{{kind}:{shown(name)}}}")
+            if _BY_NAME in location and (token := _BEARER.fullmatch(text)):
+                raise ValueError(f'write auth: {{bearer: "{shown(token[1])}"}} in place of this')
             if _LIKE_REFERENCE.search(text) or _UNFILLED.fullmatch(text):
                 raise ValueError("write ${env:NAME} or ${file:PATH} and nothing around it")
             if not text:

@@ -309,11 +309,24 @@ _MAX_LISTED = 24
 _MAX_COMPARED = 64
 
 
+#: Fewer letters are short for too much.
+_MIN_SHORT = 4
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the name that a word is a misspelling of, if it is near to one."""
     lowered = {name.lower(): name for name in sorted(known)}
-    near = get_close_matches(word[:_MAX_COMPARED].lower(), lowered, n=1)
-    return lowered[near[0]] if near else None
+    word = word[:_MAX_COMPARED].lower()
+    if near := get_close_matches(word, lowered, n=1):
+        return lowered[near[0]]
+    # Such as `cert`, or `ca_file`.
+    first = re.split("[_-]", word, maxsplit=1)[0]
+    short = [name for name in lowered if _is_short_for(first, name)]
+    return lowered[short[0]] if len(short) == 1 else None
+
+
+def _is_short_for(word: str, name: str) -> bool:
+    return word == name or (len(word) >= _MIN_SHORT and name.startswith(word))
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

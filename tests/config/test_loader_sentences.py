@@ -292,3 +292,22 @@ def test_no_file(tmp_path: Path) -> None:
 def test_a_key_beside_the_one_that_it_belongs_in(key: str, said: str) -> None:
     (line,) = mistakes(changed(('webhooks"}', f'webhooks", {key}}}')))
     assert line.partition(": ")[2] == f"upstreams.billing.{said}"
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [("cert", "certificate"), ("ca_file", "ca"), ("key_file", "key"), ("cert_file", "certificate")],
+)
+def test_a_key_that_is_cut_short_or_has_a_word_more(key: str, meant: str) -> None:
+    text = changed(('webhooks"}', f'webhooks", tls: {{{key}: x.pem}}}}'))
+    assert mistakes(text)[0].partition("; ")[2] == f'did you mean "{meant}"?'
+
+
+def test_a_token_in_a_header_field() -> None:
+    headers = 'headers: {Authorization: "Bearer ${env:TOKEN}"}'
+    assert mistakes(changed(('webhooks"}', f'webhooks", {headers}}}'))) == [
+        (
+            "5:77: upstreams.billing.headers.Authorization: write auth: {bearer: "
+            '"${env:TOKEN}"} in place of this'
+        )
+    ]
