@@ -51,7 +51,9 @@ async def test_requests_are_signed_where_there_are_signing_secrets() -> None:
 @pytest.mark.parametrize("host", ["169.254.169.254", "0xa9fea9fe", "[::ffff:a9fe:a9fe]"])
 async def test_a_metadata_address_is_not_called(host: str) -> None:
     async with sender(f"http://{host}/latest") as sending:
-        assert await attempted(sending, lease_of(EVENT)) == Unreachable("address not allowed")
+        refused = Unreachable("address not allowed")
+        assert await attempted(sending, lease_of(EVENT)) == refused
+        assert await forwarded(sending, verified()) == ProxyResponse(refused)
 
 
 async def test_one_that_is_listed_is_called() -> None:

@@ -198,8 +198,9 @@ async def test_switching_protocols_is_no_delivery() -> None:
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_never_followed(status: int) -> None:
     async with Upstream() as elsewhere:
-        outcome = await one_attempt(answer(status, [("Location", elsewhere.url)]))
-        assert outcome == Rejected(status)
+        redirect = answer(status, [("Location", elsewhere.url)])
+        assert await one_attempt(redirect) == Rejected(status)
+        assert await one_question(redirect) == ProxyResponse(Rejected(status))
         assert elsewhere.connections == 0
 
 
