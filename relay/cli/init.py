@@ -83,6 +83,7 @@ def rendered(answers: Answers) -> str:
         "upstreams:",
         "  billing:",
         f"    url: {_text(answers.upstream)}",
+        '    # auth: {bearer: "${file:secrets/billing}"}   # or basic, oauth2; also headers, tls',
         "endpoints:",
         f"  - name: {answers.provider}",
         f"    path: {answers.path}",

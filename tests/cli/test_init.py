@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from relay.cli import application
 from relay.cli.demo.services import asymmetric
 from relay.config import load, presets
+from relay.config.upstream_settings import BearerAuth
 from tests.cli.conftest import Invoke
 from tests.harness.node import Node
 from tests.harness.ports import free_port
@@ -78,6 +79,14 @@ def test_no_answer_at_all_is_every_default(directory: Path) -> None:
     assert endpoint.secrets[0].reveal().startswith(b"Mid-server-")
     assert "wrote secrets/midtrans (mode 0600)\n" in result.stdout
     assert "relay send --endpoint midtrans" in result.stdout
+
+
+def test_where_credentials_go_stands_there_and_is_taken_as_it_stands(directory: Path) -> None:
+    assert init().exit_code == 0
+    file = directory / "relay.yaml"
+    file.write_text(file.read_text().replace("# auth", "auth"))
+    (directory / "secrets" / "billing").write_text("a-token-of-billing")
+    assert isinstance(load(file, {}).upstreams["billing"].auth, BearerAuth)
 
 
 def test_secrets_are_for_their_owner_alone(directory: Path) -> None:
