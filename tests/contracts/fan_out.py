@@ -501,6 +501,42 @@ class FanOutContract:
         for status in (Status.DEAD, Status.PENDING):
             assert await found(Query(status=status)) == [event_id]
 
+    @pytest.mark.parametrize(
+        "status", [Status.PENDING, Status.LEASED, Status.DEAD, Status.HELD, Status.TEST]
+    )
+    async def test_an_event_with_several_destinations_of_a_status_is_listed_once(
+        self, spool: Spool, status: Status
+    ) -> None:
+        tested = status is Status.TEST
+        ids = [
+            await stored(spool, verified(key=str(n), test=tested, upstreams=THREE))
+            for n in range(6)
+        ]
+        if status not in {Status.TEST, Status.PENDING}:
+            for name in THREE:
+                for lease in await leases(spool, name):
+                    if status is not Status.LEASED:
+                        decision = Dead() if status is Status.DEAD else Held()
+                        await spool.settle(lease, decision, Unconfirmed("not found"))
+        query = Query(status=status, limit=4)
+        first = await spool.page(query)
+        second = await spool.page(replace(query, after=first.next))
+        listed = [each.id for each in (*first.records, *second.records)]
+        assert (len(first.records), listed, second.next) == (4, ids[::-1], None)
+
+    @pytest.mark.parametrize("to", [None, "audit", "elsewhere"])
+    async def test_requeueing_by_status_takes_as_many_events_as_asked_for(
+        self, spool: Spool, to: str | None
+    ) -> None:
+        ids = [await stored(spool, fanned(*BOTH, key=str(n))) for n in range(3)]
+        for name in BOTH:
+            for lease in await leases(spool, name):
+                await spool.settle(lease, Dead(), Rejected(500))
+        query = Query(status=Status.DEAD, limit=2)
+        assert (await spool.requeueable(query, to=to)).events == 3
+        assert (await spool.requeue(query, to=to)).ids == (*ids[:2],)
+        assert (await spool.requeue(query, to=to)).ids == (ids[2],)
+
     # ---- what goes once it is delivered -------------------------------------------------------
 
     @pytest.mark.parametrize("keep", [Keep.HEADERS, Keep.NONE])

@@ -267,6 +267,19 @@ SOURCES: Final = {
 }
 
 
+# Of several destinations of an event that lie there, the first stands for it. What is in hand is
+# little, and in no order of its own.
+_FIRST_QUEUED: Final = """
+NOT EXISTS (SELECT 1 FROM queue AS other
+    WHERE other.seq = queue.seq AND other.upstream < queue.upstream)
+"""
+_FIRST_STOPPED: Final = """
+NOT EXISTS (SELECT 1 FROM settled AS other WHERE other.seq = settled.seq
+    AND other.upstream < settled.upstream AND other.state = settled.state)
+"""
+_ONCE: Final = {"queue": _FIRST_QUEUED, "settled": _FIRST_STOPPED, "inhand": "TRUE"}
+_EACH_IN_HAND: Final = "(SELECT DISTINCT seq FROM inhand) AS inhand"
+
 # What has no destination, since its routes lead nowhere or it was erased, counts as delivered.
 _GOES_NOWHERE: Final = """
 NOT EXISTS (SELECT 1 FROM settled WHERE settled.seq = events.seq)
@@ -325,8 +338,9 @@ def select(
     by_status = None if query.ids or query.key is not None else SOURCES.get(query.status)  # type: ignore[arg-type]
     if by_status is not None:
         table, found, condition = by_status
+        found = _EACH_IN_HAND if table == "inhand" else found
         source, order = f"{found} CROSS JOIN events", f"{table}.seq {{0}}"
-        conditions.append(f"{table}.seq = events.seq{condition}")
+        conditions += [f"{table}.seq = events.seq{condition}", _ONCE[table]]
         after = f"{table}.seq < :after_seq"
     else:
         source, order = "events", "events.received_at {0}, events.seq {0}"
