@@ -68,12 +68,14 @@ class TokenUser(Generic[A]):
         Returns whether it will: its answer is no end then, and it ends once more.
         """
         token = exchange.token
-        if token is None or exchange.is_repeated or not self._tokens.may_renew(token):
+        if token is None or exchange.is_repeated or self._left(exchange) <= 0:
             return False
-        if exchange.until <= asyncio.get_running_loop().time():
+        if not self._tokens.may_renew(token):
             return False
         exchange.is_repeated = True
         exchange.forget_answer()
+        # An answer that was too long, or broke, is an answer all the same.
+        exchange.error = None
         self._wait(exchange)
         return True
 

@@ -218,6 +218,22 @@ def _ack(status: int, body: bytes) -> Ack:
     return Ack(status, body, "application/octet-stream")
 
 
+async def test_a_refusal_may_be_longer_than_any_answer() -> None:
+    behaviours = (answer(401, (), bytes(100_000)), answer(200, (), b"yes"))
+    for attempt in (forward_one, deliver_one):
+        async with Upstream(*behaviours) as upstream, linked(upstream.url) as (_, sender, _):
+            assert (await attempt(sender)) == Delivered(200)
+            assert len(upstream.received) == 2
+
+
+async def forward_one(sender: HttpSender) -> Outcome:
+    return (await forwarded(sender, verified())).outcome
+
+
+async def deliver_one(sender: HttpSender) -> Outcome:
+    return await attempted(sender, lease_of())
+
+
 async def test_a_refused_token_that_cannot_be_replaced_is_missing() -> None:
     async with linked(within=0.5) as (server, sender, _):
         assert await attempted(sender, lease_of()) == Delivered(200)
