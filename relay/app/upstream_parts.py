@@ -95,6 +95,7 @@ def credentials_of(settings: UpstreamSettings, tokens: Tokens | None) -> Credent
         bearer=auth.bearer if isinstance(auth, BearerAuth) else None,
         basic=(auth.basic.user, auth.basic.password) if isinstance(auth, BasicAuth) else None,
         tokens=tokens,
+        public=settings.headers.keys() - settings.secret_headers().keys(),
     )
 
 

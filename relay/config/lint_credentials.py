@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from relay.config.certificate_files import Certificate
 from relay.config.lint_topology import Advice
-from relay.config.secret_text import looks_secret, oddity
+from relay.config.secret_text import oddity
 from relay.config.settings import Settings
 from relay.config.upstream_settings import BasicAuth, OAuth2Auth, Upstream
 from relay.config.yaml_document import Location
@@ -32,21 +32,10 @@ def credential_advice(
     """Yield warnings about every upstream. certificates: by file."""
     for name, upstream in settings.upstreams.items():
         location: Location = ("upstreams", name)
-        secrets = _secret_headers(settings, upstream, location)
+        secrets = upstream.secret_headers()
         yield from _in_clear(upstream, secrets, location)
         yield from _odd(upstream, secrets, location)
         yield from _certificates(upstream, certificates, today, (*location, "tls"))
-
-
-def _secret_headers(
-    settings: Settings, upstream: Upstream, location: Location
-) -> dict[str, Secret]:
-    """Return the header fields that hold secrets: those from elsewhere, and what looks like one."""
-    return {
-        name: value
-        for name, value in upstream.headers.items()
-        if (*location, "headers", name) not in settings.source.literals or looks_secret(name, value)
-    }
 
 
 def _in_clear(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from relay.config.secret_text import WrittenOut
 from relay.config.types import refuse_shell_path
 from relay.config.yaml_document import ConfigIssue, Location, shown, shown_path
 from relay.core.secret import Secret
@@ -132,7 +133,7 @@ class _Resolver:
             if not text:
                 raise ValueError("is empty; write ${env:NAME} or ${file:PATH}")
             self.result.literals.add(location)
-            return Secret(text)
+            return WrittenOut(text)
         kind, name = reference.groups()
         return self._variable(name) if kind == "env" else self._file(name)
 

@@ -47,6 +47,12 @@ def oddity(secret: Secret) -> str | None:
     return next((said for odd, said in _ODDITIES if odd(text)), None)
 
 
+class WrittenOut(Secret):
+    """One that stands in the configuration itself, which may be no secret at all."""
+
+    __slots__ = ()
+
+
 def looks_secret(name: str, value: Secret) -> bool:
     """Return whether a header field of this name and value holds a secret, by its looks."""
     if _SECRET_WORDS.search(name):

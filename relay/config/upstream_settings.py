@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
+from relay.config.secret_text import WrittenOut, looks_secret
 from relay.config.types import (
     Duration,
     FilePath,
@@ -208,4 +209,12 @@ class Upstream(Section):
     def secrets(self) -> tuple[Secret, ...]:
         """Return every secret that is written here, and each as it is sent."""
         own = () if self.auth is None else self.auth.secrets()
-        return (*self.signing_secrets, *self.headers.values(), *own)
+        return (*self.signing_secrets, *self.secret_headers().values(), *own)
+
+    def secret_headers(self) -> dict[str, Secret]:
+        """Return the header fields that hold secrets: from elsewhere, or what looks like one."""
+        return {
+            name: value
+            for name, value in self.headers.items()
+            if not isinstance(value, WrittenOut) or looks_secret(name, value)
+        }

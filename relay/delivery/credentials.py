@@ -7,7 +7,7 @@ upstream that finds two would have to choose, and some choose the first.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 from relay.core.authorization import AUTHORIZATION, basic_credentials
@@ -58,8 +58,11 @@ class Credentials:
         bearer: Secret | None = None,
         basic: tuple[str, Secret] | None = None,
         tokens: Tokens | None = None,
+        public: Collection[str] = (),
     ) -> None:
         """Take header fields, and at most one kind of Authorization, which wins over a field.
+
+        public: names of fields whose values are no secrets.
 
         Raises:
             ValueError: a field belongs to the connection or to relay, would end its line early, or
@@ -67,7 +70,7 @@ class Credentials:
         """
         fields = dict(headers or {})
         self.tokens = tokens
-        self._secrets = [*fields.values()]
+        self._secrets = [value for name, value in fields.items() if name not in public]
         if bearer is not None:
             authorization = Secret(b"Bearer " + bearer.reveal())
             self._secrets.append(bearer)

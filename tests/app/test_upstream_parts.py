@@ -101,3 +101,18 @@ async def test_the_name_of_the_certificate_is_that_of_the_settings(
         async with sender(upstream.url, more, client_context(own.file)) as sending:
             outcome = await attempted(sending, lease_of(EVENT))
     assert outcome == (Delivered(200) if named else Unreachable("tls: wrong name"))
+
+
+async def test_header_fields_that_are_no_secrets_are_masked_nowhere() -> None:
+    fields = (
+        'X-Env: production, X-Api-Key: plain, X-Tenant: "${env:KEY}", X-Run: 9f8e7d6c5b4a39281706'
+    )
+    text = GOOD.replace(f'{{url: "{PLACE}"', f'{{url: "{PLACE}", headers: {{{fields}}}')
+    settings = good(text)
+    secrets = [b"plain", ENVIRON["KEY"].encode(), b"9f8e7d6c5b4a39281706"]
+    credentials = credentials_of(settings.upstreams["billing"], None)
+    assert credentials is not None
+    assert [each.reveal() for each in credentials.secrets()] == secrets
+    every = {each.reveal() for each in settings.every_secret()}
+    assert b"production" not in every
+    assert every >= set(secrets)
