@@ -11,7 +11,7 @@ from relay.config import Endpoint
 from relay.config.certificate_files import read_certificate
 from relay.config.upstream_settings import Upstream
 from relay.core.concurrency import run_in_daemon_thread
-from relay.core.urls import without_query
+from relay.core.urls import is_https, without_query
 from relay.spool.overview import Waiting
 from relay.spool.pauses import Pause
 
@@ -107,7 +107,7 @@ def _settings(settings: Upstream | None, certificate_end: datetime | None) -> di
     return {
         "rate": None if settings.rate is None else str(settings.rate),
         "auth": None if settings.auth is None else next(iter(type(settings.auth).model_fields)),
-        "tls": tls if settings.url.lower().startswith("https:") else None,
+        "tls": tls if is_https(settings.url) else None,
         "headers": list(settings.headers),
         "final": list(settings.final),
     }

@@ -17,6 +17,7 @@ from relay.config.yaml_document import ConfigIssue
 from relay.core.concurrency import run_in_daemon_thread
 from relay.core.errors import ConfigError
 from relay.core.files import Fingerprint, fingerprint
+from relay.core.urls import is_https
 from relay.delivery.http import client_context
 
 
@@ -72,7 +73,7 @@ class ClientTls:
 
 def upstream_files(settings: UpstreamSettings) -> TlsFiles | None:
     """Return what TLS to an upstream is made from; None where there is none."""
-    if not settings.url.startswith("https:"):
+    if not is_https(settings.url):
         return None
     return TlsFiles(settings.tls.ca, settings.tls.certificate, settings.tls.key)
 
@@ -80,7 +81,7 @@ def upstream_files(settings: UpstreamSettings) -> TlsFiles | None:
 def token_server_files(settings: UpstreamSettings) -> TlsFiles | None:
     """Return the same for its token server, which is shown no certificate."""
     client = oauth2_of(settings)
-    if client is None or not client.token_url.startswith("https:"):
+    if client is None or not is_https(client.token_url):
         return None
     return TlsFiles(settings.tls.ca)
 

@@ -15,6 +15,7 @@ from relay.config.yaml_document import ConfigIssue, Location, Place, shown
 from relay.core.conditions import HeaderCondition
 from relay.core.egress import GUARDED, may_dial
 from relay.core.header_fields import Owner, owner_of, plain
+from relay.core.urls import is_https
 from relay.signatures.shared_secret import Signer
 
 #: What is said of a field that is not free.
@@ -152,12 +153,12 @@ def _tls(upstream: Upstream, location: Location) -> Iterator[ConfigIssue]:
 
 def _never_used(upstream: Upstream, where: Location) -> Iterator[ConfigIssue]:
     """Yield each key of TLS that no connection uses: that of an http URL has none."""
-    if upstream.url.startswith("https:"):
+    if is_https(upstream.url):
         return
     token_url = upstream.auth.oauth2.token_url if isinstance(upstream.auth, OAuth2Auth) else ""
     for key, value in upstream.tls:
         # The token server is known by the same authorities.
-        if value is None or (key == "ca" and token_url.startswith("https:")):
+        if value is None or (key == "ca" and is_https(token_url)):
             continue
         message = "is never used, since the URL begins with http://; write https:// or leave it out"
         needs = [(*where[:-1], "url"), *([(*where[:-1], "auth")] if key == "ca" else [])]

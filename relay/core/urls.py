@@ -19,6 +19,11 @@ def authority(host: str, port: int | None, scheme: str) -> str:
     return host if port in {None, DEFAULT_PORTS[scheme]} else f"{host}:{port}"
 
 
+def is_https(url: str) -> bool:
+    """Return whether a URL is one of TLS; a scheme is the same in capital letters."""
+    return url.lower().startswith("https:")
+
+
 def without_query(url: str) -> str:
     """Return a URL with a mark in the place of its query: people put keys and tokens there."""
     path, mark, _ = url.partition("?")

@@ -85,7 +85,7 @@ _ERRORS: Final = {
 class Client:
     """A client of a token server. `scope`: what to ask for, if anything is named."""
 
-    token_url: str
+    token_url: str = field(repr=False)
     client_id: str
     secret: Secret
     scope: str | None = None

@@ -47,7 +47,7 @@ def https(authority: Authority, more: str = "") -> str:
 def test_only_https_has_tls() -> None:
     oauth2 = ", client_id: relay, client_secret: '${env:KEY}'}}"
     text = f"url: '{PLACE}', auth: {{oauth2: {{token_url: 'https://login.internal/'{oauth2}"
-    plain, secure = settings(text, 'url: "https://billing.internal"').upstreams.values()
+    plain, secure = settings(text, 'url: "HTTPS://billing.internal"').upstreams.values()
     assert upstream_files(plain) is None
     assert token_server_files(plain) == TlsFiles()
     assert upstream_files(secure) == TlsFiles()

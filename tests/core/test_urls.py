@@ -7,7 +7,7 @@ import pytest
 
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Headers, RequestHead
-from relay.core.urls import SignedUrl, authority, query_values, signed_url, without_query
+from relay.core.urls import SignedUrl, authority, is_https, query_values, signed_url, without_query
 from relay.providers import received_url
 
 
@@ -49,6 +49,13 @@ def test_a_query_is_not_shown(url: str, shown: str) -> None:
 def test_the_values_of_a_query_are_told_as_written_and_decoded(url: str, values: list[str]) -> None:
     decoded = {"k=a%2Fb;l=c+d&m": ["k=a/b;l=c d&m", "a/b", "c d"]}
     assert query_values(url) == values + decoded.get(url.partition("?")[2], [])
+
+
+def test_https_is_the_same_in_capital_letters() -> None:
+    assert [is_https(f"{scheme}://a/") for scheme in ("https", "HTTPS", "http", "HTTP")] == [
+        *(True, True),
+        *(False, False),
+    ]
 
 
 # ---- the URL that a sender signed -----------------------------------------------------------
