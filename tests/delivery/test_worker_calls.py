@@ -25,8 +25,11 @@ from relay.core.event import (
     event_of,
 )
 from relay.core.request import Ack
+from relay.core.secret import Secret
 from relay.delivery.attempt import Upstream
+from relay.delivery.credentials import Credentials
 from relay.delivery.http.connection import Connection
+from relay.delivery.oauth2 import Token
 from relay.delivery.proxy import ProxiedHistory, ProxyForwarder, ProxyUpstream
 from relay.delivery.retry import RetryPolicy
 from relay.delivery.sender import HttpSender
@@ -166,6 +169,60 @@ async def test_a_delivery_takes_few_calls(bench: Bench) -> None:
     assert [len(wire.written) for wire in bench.wires] == [2] * TOGETHER
     assert python / TOGETHER <= MAX_PYTHON
     assert builtin / TOGETHER <= MAX_BUILTIN
+
+
+class GoodToken:
+    """Passes as `relay.delivery.credentials.Tokens`; nothing ends here."""
+
+    def __init__(self) -> None:
+        self._token = Token.of("abc", SystemClock().steady().timestamp(), 3600)
+
+    def good(self) -> Token:
+        return self._token
+
+    async def newer(self, within: float, than: Token | None = None) -> None:
+        return None
+
+    def may_renew(self, refused: Token) -> bool:
+        return False
+
+    def secrets(self) -> tuple[Secret, ...]:
+        return ()
+
+
+@pytest.mark.parametrize(
+    ("credentials", "more_python", "more_builtin"),
+    [
+        # They are written once, when the upstream is made.
+        (Credentials({"X-Api-Key": Secret("k")}, bearer=Secret("b")), 0, 0),
+        (Credentials(tokens=GoodToken()), 5, 3),
+    ],
+    ids=["static", "oauth2"],
+)
+async def test_credentials_cost_few_calls(
+    credentials: Credentials, more_python: int, more_builtin: int
+) -> None:
+    sender = HttpSender(
+        "http://127.0.0.1:9/",
+        timeout=TIMEOUT,
+        concurrency=TOGETHER,
+        clock=SystemClock(),
+        credentials=credentials,
+    )
+    with ExitStack() as stack:
+        bench = Bench(sender, stack)
+        await bench.deliver(bench.leases())
+        leases = bench.leases()
+        profile = cProfile.Profile()
+        profile.enable()
+        await bench.deliver(leases)
+        profile.disable()
+        await sender.close()
+    python, builtin = calls(profile)
+    assert len(bench.observer.delivered()) == 2 * TOGETHER
+    assert b"\r\nAuthorization: Bearer " in bench.wires[0].written[1]
+    assert python / TOGETHER <= MAX_PYTHON + more_python
+    assert builtin / TOGETHER <= MAX_BUILTIN + more_builtin
 
 
 async def test_a_proxied_delivery_takes_few_calls(bench: Bench) -> None:
