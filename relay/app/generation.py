@@ -250,6 +250,10 @@ class LiveConfigBuilder:
             each.name for each in live_config.settings.endpoints if each.confirm is None
         )
 
+    def tls_in_use(self) -> list[TlsKey]:
+        """Return the files of TLS to upstreams in use, and their state when they were read."""
+        return self._client_tls.keys()
+
     def retired(self) -> Close:
         """Return a coroutine function that closes the parts retired by now, in reverse order."""
         retired = [(pool, pool.retired()) for pool in reversed(self._pools)]

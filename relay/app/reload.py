@@ -15,6 +15,7 @@ from relay.app import builder
 from relay.app.generation import LiveConfigBuilder
 from relay.app.spools import KEYS, sealing_keys
 from relay.app.supervisor import Supervisor
+from relay.app.upstream_tls import TlsKey
 from relay.app.usage_pool import Close
 from relay.config import Endpoint as EndpointSettings
 from relay.config import Settings, provider_name
@@ -79,6 +80,8 @@ class Reloader:
         self._requested = asyncio.Event()
         self._next: asyncio.Future[tuple[Problem, ...]] | None = None
         self._stopped = False
+        # Held while settings are read or put into force.
+        self._lock = asyncio.Lock()
 
     def request(self, *, signalled: bool = False) -> None:
         """Schedule a reload. Returns at once; may be called at any time.
@@ -119,7 +122,20 @@ class Reloader:
             if self._next is not None:
                 self._next.set_result((_obstacle(self.running, (), _STOPPING),))
 
+    async def rebuild(self) -> None:
+        """Put the running settings into force anew: what their files make may be another thing.
+
+        Raises:
+            Exception: they cannot be built; nothing has changed.
+        """
+        async with self._lock:
+            await self._switch(self.running)
+
     async def _reload(self) -> tuple[Problem, ...]:
+        async with self._lock:
+            return await self._read_and_switch()
+
+    async def _read_and_switch(self) -> tuple[Problem, ...]:
         before = self.running
         await self._renew()
         try:
@@ -258,6 +274,10 @@ class ConfigSwitch:
         for each in live_config.new_since(before):
             announce((each,), (), self._telemetry)
             await asyncio.sleep(0)
+
+    def tls_in_use(self) -> list[TlsKey]:
+        """Return the files of TLS to upstreams in use, and their state when they were read."""
+        return self._configs.tls_in_use()
 
     async def run(self) -> None:
         """Close replaced parts after their last request and attempt, until cancelled."""

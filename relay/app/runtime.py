@@ -29,6 +29,7 @@ from relay.app.reload import ConfigSwitch, Reloader, announce, body_reader
 from relay.app.serving_spool import prepare_spool, warn_of_missing_upstreams
 from relay.app.spools import open_spool
 from relay.app.supervisor import Supervisor
+from relay.app.tls_renewal import TlsRenewal
 from relay.app.watch import watch
 from relay.config import Settings
 from relay.core.clock import Clock
@@ -395,7 +396,9 @@ class App:
         tasks = [parts.config_switch.run(), parts.certificate_reloader.run()]
         if self._reloader is not None:
             reloader = self._reloader
-            tasks.append(reloader.run())
+            in_use, log = parts.config_switch.tls_in_use, self._telemetry.log
+            renewal = TlsRenewal(in_use, reloader.rebuild, self._clock, log)
+            tasks += [reloader.run(), renewal.run()]
             if self._watched is not None:
                 tasks.append(watch(self._watched, reloader.request, self._clock))
         return tasks

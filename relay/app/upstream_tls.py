@@ -110,10 +110,10 @@ async def contexts(settings: Settings, client_tls: Callable[[str, TlsKey], Clien
 
 
 def _unusable(error: Exception, files: TlsFiles) -> str:
-    """Return what to say of files that were fine when the configuration was checked."""
+    """Return what to say of files that are half written, or gone."""
     paths = [str(each) for each in files.paths]
     why = "do not fit together, or hold no certificates"
     if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
         why = f"cannot be read: {error.strerror}"
     what = ", ".join(paths) or "the system's authorities"
-    return f"{what} {why}; they have changed while they were read, and the next change is noticed"
+    return f"{what} {why}; they are tried again when they have changed"

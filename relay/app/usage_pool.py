@@ -48,6 +48,10 @@ class UsagePool(Generic[K, T]):
         """Make these the active entries, and all others retired."""
         self._active = entries
 
+    def keys(self) -> list[K]:
+        """Return what the active entries were made from."""
+        return [each.key for each in self._active.values()]
+
     def retired(self) -> list[Entry[K, T]]:
         """Return the entries that are open and not active."""
         active = set(self._active.values())

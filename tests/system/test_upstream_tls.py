@@ -42,6 +42,10 @@ class Files:
     def key(self) -> Path:
         return self.directory / "client.key"
 
+    @property
+    def pair(self) -> tuple[Path, Path]:
+        return self.certificate, self.key
+
     def show(self, pair: Pair) -> None:
         shutil.copy(pair.certificate, self.certificate)
         shutil.copy(pair.key, self.key)
@@ -92,6 +96,30 @@ async def test_a_client_certificate_is_exchanged_when_its_files_change(
             assert upstream.serials[-1] == second.serial
             assert await node.end() == 0
             assert node.noise == []
+
+
+@pytest.mark.proof
+async def test_files_are_looked_at_without_a_reload(files: Files, tmp_path: Path) -> None:
+    """As those of listeners are; the configuration itself is not read again."""
+    own, clients = Authority(tmp_path), Authority(tmp_path, "clients")
+    first, second = clients.issue("relay"), clients.issue("relay")
+    shutil.copy(own.file, files.ca)
+    files.show(first)
+    with TlsServer(own.server(NAME, clients=clients)) as upstream:
+        config = files.configured(upstream.url)
+        async with Node(config, ENVIRON) as node:
+            await delivered(node)
+            config.write_text("nothing that could be read")
+            shutil.copy(second.certificate, files.certificate)
+            kept = await node.wait_for(event="upstream_tls_kept")
+            assert "do not fit together" in kept["detail"]
+            shutil.copy(second.key, files.key)
+            renewed = await node.wait_for(event="upstream_tls_renewed")
+            assert set(renewed["files"]) == {str(each) for each in (files.ca, *files.pair)}
+            await delivered(node)
+            assert await wait_until(lambda: len(upstream.serials) == 2, 10)
+            assert upstream.serials == [first.serial, second.serial]
+            assert node.having(event="reloaded") == node.having(event="reload_refused") == []
 
 
 async def test_an_authority_is_exchanged_by_the_swap_of_a_link(
