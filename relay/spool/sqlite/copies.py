@@ -196,7 +196,7 @@ def _apply(
     targets = {move.upstream for move in moves}
     after = {*held} - {place.upstream for place in going} | targets
     if not sound or agrees or not after <= {*named}:
-        order = dict.fromkeys((*copied, *held) if not sound else (*named, *copied, *held))
+        order = dict.fromkeys((*named, *copied, *held))
         head = _head(copy, [names.by_number[each] for each in order if each in after], head)
         writes = shared.keyring.writes
         row = _replace(connection, writes, known, copy, received_at=row[2], head=head)
@@ -244,7 +244,8 @@ def _moves(
     lost = [each for each in named if each not in held]
     if not held:
         to = copied if copied and (astray or not sound) else lost
-        return [_Move(each, counted=True) for each in to]
+        # One whose head cannot be read more likely went nowhere than that all its places are lost.
+        return [_Move(each, counted=bool(named)) for each in to]
     stays, targets = [], copied
     if not (astray and going):
         stays, targets = [place for place in going if not sound or place.upstream in named], lost

@@ -171,6 +171,31 @@ def test_a_copy_replaces_a_damaged_event_that_goes_nowhere_and_sends_it_nowhere(
     assert claim(connection, shared).leases == ()
 
 
+def test_what_was_lost_of_a_damaged_event_is_found_a_place_by_a_copy_for_others(
+    connection: apsw.Connection, shared: Tables
+) -> None:
+    put(connection, shared, verified(event_id="a", upstreams=("billing", "ledger")))
+    connection.execute("UPDATE events SET body = x'00'")
+    connection.execute("DELETE FROM queue WHERE upstream = ?", (shared.names.by_name["ledger"],))
+    copy = verified(upstreams=("billing", "audit"))
+    assert put(connection, shared, copy) == [Duplicate("a", revived=True)]
+    for name in ("billing", "ledger"):
+        [lease] = claim(connection, shared, upstream=name).leases
+        assert (lease.event.id, lease.event.upstream) == ("a", name)
+    assert claim(connection, shared, upstream="audit").leases == ()
+    assert miscounted(connection) == []
+
+
+def test_what_went_nowhere_goes_where_its_copy_goes_if_that_cannot_be_read_any_more(
+    connection: apsw.Connection, shared: Tables
+) -> None:
+    put(connection, shared, verified(event_id="a", upstreams=()))
+    connection.execute("UPDATE events SET head = x'ff'")
+    assert put(connection, shared, verified()) == [Duplicate("a", revived=True)]
+    assert [lease.event.id for lease in claim(connection, shared).leases] == ["a"]
+    assert miscounted(connection) == []
+
+
 def test_a_copy_of_a_damaged_event_names_no_upstream_that_it_does_not_lie_at(
     connection: apsw.Connection, shared: Tables
 ) -> None:
