@@ -122,6 +122,7 @@ listen: [{{bind: "127.0.0.1:{node.port}"}}]
 trusted_proxies: ["127.0.0.1/32"]
 admin: {{bind: "127.0.0.1:{node.admin_port}"}}
 spool: {{path: relay.db}}
+shutdown_grace: 100ms
 upstreams:
 {upstreams}
 endpoints:
@@ -254,33 +255,27 @@ async def _measure(
         }
         ports["refuses"] = free_port()
         port = await stack.enter_async_context(good.serving())
-        programs = {}
-        for number, each in enumerate(SETTINGS):
-            beside = [ports[name] for name in each.beside]
-            node = _write(f"node-{number}", directory, [port, *beside])
-            programs[each.title] = stack.enter_context(node.program(PREFERRED))
-            programs[each.title].stop()
-        seen = {title: Seen(title) for title in programs}
+        seen = {each.title: Seen(each.title) for each in SETTINGS}
         # The first round warms up.
         for turn in range(rounds + 1):
-            for title in dice.sample(list(programs), len(programs)):
-                delays, missing = await _slice(programs[title], sender, good, rate, seconds)
-                progress(f"round {turn}, {title}: p99 {1000 * percentile(delays, 99):.2f} ms")
+            for each in dice.sample(SETTINGS, len(SETTINGS)):
+                beside = [ports[name] for name in each.beside]
+                node = _write(f"{turn}-{SETTINGS.index(each)}", directory, [port, *beside])
+                with node.program(PREFERRED) as program:
+                    delays, missing = await _slice(program, sender, good, rate, seconds)
+                progress(f"round {turn}, {each.title}: p99 {1000 * percentile(delays, 99):.2f} ms")
                 if turn:
-                    seen[title].rounds.append(delays)
-                    seen[title].missing += missing
+                    seen[each.title].rounds.append(delays)
+                    seen[each.title].missing += missing
     return seen
 
 
 async def _slice(
     program: Program, sender: Sender, good: Receiver, rate: int, seconds: int
 ) -> tuple[list[float], int]:
-    """Let one relay run and send to it; return the delays, and how many events are missing."""
-    program.resume()
-    # What fell due while it was stopped goes first.
+    """Send to one relay; return the delays, and how many events are missing."""
     await asyncio.sleep(_SETTLING)
     sent = await sender.run(program.port, rate, seconds)
     await wait_until(lambda: sent.keys() <= good.came.keys(), _PATIENCE)
-    program.stop()
     delays = [good.came[number] - at for number, at in sent.items() if number in good.came]
     return delays, len(sent) - len(delays)
