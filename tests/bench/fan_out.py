@@ -182,12 +182,14 @@ def show_ways(results: Results, lanes: Sequence[Lane], connections: int) -> None
         )
     show_table(head, rows)
     show(f"Each further upstream may cost {FURTHER:g} of the first.")
+    twin = results.ratio(TWIN, ONE, connections, cpu)
+    apart = 0.0 if twin is None else max(abs(twin.most - 1), abs(1 - twin.least))
     if (paired := results.ratio(ONE, BEFORE, connections, cpu)) is not None:
         show(
             f"One upstream costs {paired} of what it did before:"
-            f" {_verdict(paired.median, AS_BEFORE)}, at most {AS_BEFORE:g}."
+            f" {_verdict(paired.median, AS_BEFORE, apart)}, at most {AS_BEFORE:g}."
         )
-    if (twin := results.ratio(TWIN, ONE, connections, cpu)) is not None:
+    if twin is not None:
         show(f"Two relays that differ in nothing came out as {twin}.")
     if spoiled := sorted({each.lane for each in results.all(connections) if each.bad}):
         show(f"**Not clean, so worth nothing:** {', '.join(spoiled)}.")
@@ -208,5 +210,7 @@ def further_of(results: Results, lane: Lane, connections: int) -> Ratio | None:
     return Ratio(*((each - 1) / further for each in (whole.median, whole.least, whole.most)))
 
 
-def _verdict(found: float, bound: float) -> str:
-    return "met" if found <= bound else "MISSED"
+def _verdict(found: float, bound: float, apart: float = 0.0) -> str:
+    """Say whether this is met. apart: how far two came out that differ in nothing."""
+    noise = ", within the noise" if abs(found / bound - 1) < apart else ""
+    return f"{'met' if found <= bound else 'MISSED'}{noise}"

@@ -32,7 +32,12 @@ def test_a_row_says_whether_the_bound_holds(capsys: pytest.CaptureFixture[str]) 
     assert "met" in two
     (three,) = (row for row in said.splitlines() if row.startswith("| three upstreams"))
     assert "MISSED" in three
-    assert "One upstream costs 1.11 [1.11 to 1.11] of what it did before: MISSED" in said
+    assert "One upstream costs 1.11 [1.11 to 1.11] of what it did before: MISSED, at most" in said
+
+
+def test_a_difference_that_a_twin_has_too_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    show_ways(_results(one=100, twin=120, before=90), list(_LANES.values()), 64)
+    assert "before: MISSED, within the noise" in capsys.readouterr().out
 
 
 def test_the_first_is_always_measured() -> None:
