@@ -201,8 +201,12 @@ async def test_what_waited_for_the_rate_has_all_its_attempts(bench: Bench) -> No
 async def test_time_counts_that_an_event_waits_for_a_slow_or_dead_upstream(bench: Bench) -> None:
     await bench.store(1)
     bench.wire.outcome = Unreachable(Cause.REFUSED)
-    async with bench.running(FIFTY):
-        await bench.pass_time(625, step=5)
+    minute = RetryPolicy((timedelta(seconds=5),), timedelta(minutes=1))
+    worker = bench.worker(replace(bench.upstream(FIFTY), retry=minute))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(worker.run())
+        await bench.pass_time(65, step=5)
+        worker.stop()
         page = await bench.spool.page(Query())
         assert [record.status for record in page.records] == [Status.DEAD]
 
@@ -230,10 +234,10 @@ async def test_a_steady_stream_below_the_rate_takes_no_claims(bench: Bench) -> N
     async with bench.running(FIFTY):
         await bench.pass_time(1)
         before = bench.spool.claims
-        for number in range(40):
+        for number in range(20):
             await bench.store(number)
             await bench.pass_time(0.05)
-        assert len(bench.wire.sent) == 40
+        assert len(bench.wire.sent) == 20
         # The polls of each second.
         assert bench.spool.claims - before <= 4
         assert bench.spool.claimed == []
