@@ -292,6 +292,7 @@ async def test_what_is_wrong_is_said_exactly(server: Server, tmp_path: Path) -> 
 
 
 @pytest.mark.debian
+@pytest.mark.proof
 @pytest.mark.parametrize("server", SERVERS.values(), ids=SERVERS)
 async def test_a_sender_that_waits_is_told_to_come_again(server: Server, tmp_path: Path) -> None:
     served, config = scenes(tmp_path, "proxy")
@@ -303,6 +304,7 @@ async def test_a_sender_that_waits_is_told_to_come_again(server: Server, tmp_pat
 
 
 @pytest.mark.debian
+@pytest.mark.proof
 @pytest.mark.parametrize("version", ["force-tlsv12", "force-tlsv13"])
 async def test_an_alert_is_told_whatever_the_size_of_the_request(
     version: str, tmp_path: Path
