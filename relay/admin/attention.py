@@ -112,16 +112,16 @@ def _of_the_spool(facts: Facts) -> Iterator[Attention]:
             Kind.DISK_LOW, megabytes, f"{megabytes} MB are left on the volume of the spool"
         )
     damaged = overview.damaged.number
-    dead = sum(overview.dead.values()) - damaged
+    dead = overview.dead_events - damaged
     if dead > 0:
-        where = _endpoints(overview.dead)
+        where = _endpoints(overview.dead, overview.dead_events)
         what = f"{_events(dead)} dead{where}: mend the cause, then requeue"
         yield Attention(Kind.DEAD, dead, what, overview.dead_since)
     if damaged:
         what = f"{_events(damaged)} damaged; the provider's next copy replaces it"
         yield Attention(Kind.DAMAGED, damaged, what, overview.damaged.since)
-    if held := sum(overview.held.values()):
-        where = _endpoints(overview.held)
+    if held := overview.held_events:
+        where = _endpoints(overview.held, held)
         what = f"{_events(held)} held{where}: look, then requeue what is right"
         yield Attention(Kind.HELD, held, what, overview.held_since)
     signed, refused = overview.unknown_but_signed, overview.refused
@@ -223,9 +223,12 @@ def _behind(waiting: Waiting) -> str:
     return "1 event waits" if waiting.number == 1 else f"{waiting.number} events wait"
 
 
-def _endpoints(numbers: Mapping[str, int]) -> str:
+def _endpoints(numbers: Mapping[str, int], events: int) -> str:
+    """Return where they are; that these are destinations, where an event has several."""
     most = sorted(numbers, key=lambda name: (-numbers[name], name))
-    return f" ({_named([f'{name} {numbers[name]}' for name in most])})"
+    total = sum(numbers.values())
+    at = f" at {total} destinations" if total != events else ""
+    return f"{at} ({_named([f'{name} {numbers[name]}' for name in most])})"
 
 
 def _named(names: Sequence[str]) -> str:

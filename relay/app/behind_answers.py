@@ -63,7 +63,12 @@ class BehindAnswers:
             spool.strangers, clock=clock, telemetry=telemetry, bounds=StrangerLimits()
         )
         self.releaser = RefusalReleaser(
-            spool, paths=paths, secrets=secrets, clock=clock, new_id=event_ids()
+            spool,
+            paths=paths,
+            secrets=secrets,
+            clock=clock,
+            new_id=event_ids(),
+            unrouted=telemetry.unrouted,
         )
         self.auto_releaser = AutoReleaser(
             self.releaser, endpoints=endpoints, clock=clock, telemetry=telemetry

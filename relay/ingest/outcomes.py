@@ -14,9 +14,14 @@ _DUPLICATE: Final = IngestResult(Verdict.DUPLICATE)
 _CONFLICT: Final = IngestResult(Verdict.CONFLICT, Reason.EVENT_CONFLICT)
 
 
+def goes_nowhere(event: VerifiedDelivery) -> bool:
+    """Return whether its route leads to no upstream. A message for a test is delivered nowhere."""
+    return not (event.upstreams or event.verification.test)
+
+
 def note_unrouted(admission: Admission, event: VerifiedDelivery, telemetry: Telemetry) -> None:
-    """Count a new event that goes nowhere, and say so in its log line. One for a test does not."""
-    if not event.verification.test:
+    """Count a new event that goes nowhere, and say so in its log line."""
+    if goes_nowhere(event):
         admission.unrouted = True
         telemetry.unrouted(event.delivery.endpoint)
 

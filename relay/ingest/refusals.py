@@ -29,8 +29,9 @@ from relay.ingest.admission import (
 )
 from relay.ingest.authenticated_knock import PROVEN_BUT_UNKNOWN
 from relay.ingest.endpoint_paths import EndpointPaths
+from relay.ingest.outcomes import goes_nowhere
 from relay.ingest.refusal_share import UnvouchedShare, is_vouched
-from relay.spool import Conflict, Duplicate, Spool, SpoolBroken
+from relay.spool import Conflict, Duplicate, PutResult, Spool, SpoolBroken, Stored
 from relay.spool.refusals import (
     RELEASABLE,
     AlreadyReleased,
@@ -246,8 +247,7 @@ def verifying_kept(endpoint: Endpoint, refused: Refused) -> Endpoint:
 class RefusalReleaser:
     """Verifies kept refusals again and stores those that pass as events.
 
-    spool: where they become events. store: the kept refusals. secrets: returns all secrets of the
-        configuration, to mask them.
+    store: the kept refusals. secrets: returns all of the configuration, to mask them.
     """
 
     def __init__(
@@ -258,14 +258,13 @@ class RefusalReleaser:
         secrets: Callable[[], Iterable[Secret]],
         clock: Clock,
         new_id: Callable[[datetime], str],
+        unrouted: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Take the parts.
-
-        paths: returns those of the present configuration. secrets: returns all that it holds.
-        """
+        """Take the parts. unrouted: called with the endpoint of a new event that goes nowhere."""
         self.spool = spool
         self.store = spool.refusals
         self.secrets = secrets
+        self._unrouted = unrouted
         self._paths = paths
         self._clock = clock
         self._new_id = new_id
@@ -288,7 +287,7 @@ class RefusalReleaser:
             event = self._verify(kept.refused)
         except Refusal as refusal:
             return await self._refuse_again(refusal_id, refusal)
-        stored = await self.spool.put(event)
+        stored = await self.put(event)
         if isinstance(stored, Conflict):
             detail = f"event {stored.id} has this key and says something else"
             return await self._refuse_again(refusal_id, Refusal(Reason.EVENT_CONFLICT, detail))
@@ -296,6 +295,13 @@ class RefusalReleaser:
         if isinstance(stored, Duplicate):
             return Released(stored.id, duplicate=True, revived=stored.revived)
         return Released(stored.id, duplicate=False)
+
+    async def put(self, event: VerifiedDelivery) -> PutResult:
+        """Do as `Spool.put` with an event that was refused before."""
+        stored = await self.spool.put(event)
+        if isinstance(stored, Stored) and goes_nowhere(event):
+            self._unrouted(event.delivery.endpoint)
+        return stored
 
     async def _refuse_again(self, refusal_id: str, refusal: Refusal) -> StillRefused:
         now = self._clock.now()
@@ -426,7 +432,7 @@ class AutoReleaser:
         """Return whether it need not be tried again."""
         try:
             if isinstance(each.kept, VerifiedDelivery):
-                event_id = (await self._releaser.spool.put(each.kept)).id
+                event_id = (await self._releaser.put(each.kept)).id
             else:
                 result = await self._releaser.release(each.kept)
                 if not isinstance(result, Released):

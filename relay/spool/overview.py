@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
-#: Of so many dead events, the newest, it is looked which are damaged.
+#: Of so many dead destinations, the newest, it is looked which are damaged.
 DAMAGED_AMONG: Final = 10_000
 
 
@@ -26,8 +26,9 @@ class Overview:
 
     backlog: pending and leased destinations, and the receipt of the oldest, by upstream; none of
         those that have none.
-    dead, held: destinations, by endpoint; dead_since, held_since: when the first became so.
-    damaged: which of the newest `DAMAGED_AMONG` dead ones are damaged.
+    dead, held: destinations, by endpoint; dead_events, held_events: of so many events;
+        dead_since, held_since: when the first became so.
+    damaged: which events are, among the newest `DAMAGED_AMONG` dead destinations.
     refused: kept refusals that are not released, but those of the next field.
     unknown_but_signed: those whose signature fits, and whose address alone was unknown.
     size: bytes that the store occupies. free: bytes left on its volume.
@@ -35,8 +36,10 @@ class Overview:
 
     backlog: Mapping[str, Waiting] = field(default_factory=dict)
     dead: Mapping[str, int] = field(default_factory=dict)
+    dead_events: int = 0
     dead_since: datetime | None = None
     held: Mapping[str, int] = field(default_factory=dict)
+    held_events: int = 0
     held_since: datetime | None = None
     damaged: Waiting = Waiting()
     refused: Waiting = Waiting()

@@ -35,7 +35,7 @@ def waiting(name: str = "billing", number: int = 7, **changes: Any) -> Facts:
 
 CASES = {
     "dead": (
-        facts({"dead": {"vipps": 1, "midtrans": 4}, "dead_since": AGO}),
+        facts({"dead": {"vipps": 1, "midtrans": 4}, "dead_events": 5, "dead_since": AGO}),
         Attention(
             Kind.DEAD,
             5,
@@ -44,7 +44,7 @@ CASES = {
         ),
     ),
     "many endpoints": (
-        facts({"dead": dict.fromkeys("abcde", 1), "dead_since": AGO}),
+        facts({"dead": dict.fromkeys("abcde", 1), "dead_events": 5, "dead_since": AGO}),
         Attention(
             Kind.DEAD,
             5,
@@ -52,14 +52,40 @@ CASES = {
             AGO,
         ),
     ),
+    "dead at several upstreams each": (
+        facts({"dead": {"vipps": 2, "midtrans": 3}, "dead_events": 2, "dead_since": AGO}),
+        Attention(
+            Kind.DEAD,
+            2,
+            "2 events are dead at 5 destinations (midtrans 3, vipps 2): mend the cause, then"
+            " requeue",
+            AGO,
+        ),
+    ),
+    "held at both its upstreams": (
+        facts({"held": {"midtrans": 2}, "held_events": 1, "held_since": AGO}),
+        Attention(
+            Kind.HELD,
+            1,
+            "1 event is held at 2 destinations (midtrans 2): look, then requeue what is right",
+            AGO,
+        ),
+    ),
     "held": (
-        facts({"held": {"midtrans": 1}, "held_since": AGO}),
+        facts({"held": {"midtrans": 1}, "held_events": 1, "held_since": AGO}),
         Attention(
             Kind.HELD, 1, "1 event is held (midtrans 1): look, then requeue what is right", AGO
         ),
     ),
     "damaged, which are dead, too": (
-        facts({"dead": {"midtrans": 2}, "dead_since": AGO, "damaged": Waiting(2, AGO)}),
+        facts(
+            {
+                "dead": {"midtrans": 2},
+                "dead_events": 2,
+                "dead_since": AGO,
+                "damaged": Waiting(2, AGO),
+            }
+        ),
         Attention(
             Kind.DAMAGED, 2, "2 events are damaged; the provider's next copy replaces it", AGO
         ),
@@ -219,7 +245,7 @@ def test_what_is_as_usual_needs_nobody(quiet: Facts) -> None:
 
 def test_the_most_urgent_comes_first() -> None:
     given = facts(
-        {"dead": {"a": 1}, "refused": Waiting(1, AGO), "free": 5},
+        {"dead": {"a": 1}, "dead_events": 1, "refused": Waiting(1, AGO), "free": 5},
         reporting=("a",),
         reload_refused_at=AGO,
         open_breakers=("ledger",),

@@ -10,6 +10,7 @@ from relay.core.event import Dead, Held, RetryAt, Unreachable
 from relay.spool import Spool
 from relay.spool.overview import Overview, Waiting
 from relay.spool.refusals import RefusalLimits
+from tests.contracts.fan_out import dead_at, finish_at
 from tests.contracts.refusals import refused
 from tests.contracts.spool import Opener, finish, stored, take
 from tests.harness.clock import ManualClock
@@ -61,10 +62,29 @@ class OverviewContract:
         await finish(spool, Dead(), Unreachable("refused"))
         await finish(spool, Held(), Unreachable("refused"))
         found = await overview(spool)
-        assert (found.dead, found.dead_since) == ({"midtrans": 2}, first)
-        assert (found.held, found.held_since) == ({"midtrans": 1}, clock.now())
+        assert (found.dead, found.dead_events, found.dead_since) == ({"midtrans": 2}, 2, first)
+        assert (found.held, found.held_events, found.held_since) == (
+            {"midtrans": 1},
+            1,
+            clock.now(),
+        )
         assert found.backlog == {}
         assert found.damaged == Waiting()
+        await spool.close()
+
+    async def test_an_event_that_is_dead_or_held_at_two_upstreams_is_one(
+        self, opener: Opener
+    ) -> None:
+        spool = await opener(ManualClock())
+        for key in ("k1", "k2"):
+            await stored(spool, verified(key=key, upstreams=("billing", "ledger", "audit")))
+        for upstream in ("billing", "ledger", "audit"):
+            await dead_at(spool, upstream)
+        for upstream in ("billing", "ledger"):
+            await finish_at(spool, upstream, Held(), Unreachable("refused"))
+        found = await overview(spool)
+        assert (found.dead, found.dead_events) == ({"midtrans": 3}, 1)
+        assert (found.held, found.held_events) == ({"midtrans": 2}, 1)
         await spool.close()
 
     async def test_refusals_count_from_a_time_until_they_are_released(self, opener: Opener) -> None:

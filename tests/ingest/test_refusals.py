@@ -337,6 +337,7 @@ class Office:
 
     spool: SqliteSpool
     clock: ManualClock
+    unrouted: list[str] = field(default_factory=list)
 
     async def keep(self, each: Refused) -> None:
         await self.spool.refusals.keep([each], RefusalLimits())
@@ -349,6 +350,7 @@ class Office:
             secrets=list,
             clock=self.clock,
             new_id=event_ids(),
+            unrouted=self.unrouted.append,
         )
 
     async def events(self) -> int:
@@ -420,6 +422,19 @@ async def test_what_is_released_takes_its_route(
     assert isinstance(await office.releaser(present).release("ref_1"), Released)
     stored = (await office.spool.page(Query())).records
     assert [[each.upstream for each in record.destinations] for record in stored] == [upstreams]
+
+
+async def test_what_is_released_to_nowhere_is_counted_once(office: Office) -> None:
+    when = JsonCondition("/transaction_status", ("settlement",))
+    to_nowhere = endpoint(routes=(UpstreamRoute(when, ()),))
+    one = refused()
+    await office.keep(one)
+    await office.keep(replace(one, id="ref_2", head=replace(one.head, headers=Headers())))
+    assert isinstance(await office.releaser(to_nowhere).release("ref_1"), Released)
+    copy = await office.releaser(to_nowhere).release("ref_2")
+    assert isinstance(copy, Released)
+    assert copy.duplicate
+    assert office.unrouted == ["midtrans"]
 
 
 async def test_nobody_knows_it(office: Office) -> None:
@@ -656,12 +671,13 @@ async def test_one_that_a_token_proved_is_released_without_it(office: Office) ->
 
 async def test_what_may_not_be_kept_waits_in_memory_alone(office: Office) -> None:
     here = waiting(office)
-    here.auto.add(replace(endpoint(), token=True), proven(), None)
+    here.auto.add(replace(endpoint(), token=True), replace(proven(), upstreams=()), None)
     await here.auto.look()
     assert await office.events() == 0
     await here.find("203.0.113.66")
     await here.auto.look()
     assert await office.events() == 1
+    assert office.unrouted == ["midtrans"]
     assert await ids(office.spool.refusals) == []
     assert here.auto._waiting == []
 
