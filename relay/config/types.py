@@ -53,7 +53,7 @@ _RATE_UNITS = {"s": 1, "m": 60, "h": 3600}
 _MAX_RATE = 10**7
 # A rate in other words: a fraction, a unit that is written out, blanks, or no unit.
 _NEAR_RATE = re.compile(
-    r"\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(?:(?:/|per)\s*"
+    r"\s*([0-9]{1,20}(?:\.[0-9]{1,9})?)\s*(?:(?:/|per)\s*"
     r"(s(?:ec(?:ond)?s?)?|m(?:in(?:ute)?s?)?|h(?:r|our)?s?)\s*)?",
     re.IGNORECASE,
 )
@@ -190,6 +190,8 @@ def _unfit_rate(text: str) -> str:
     if near[2] is None:
         return f"has no unit of time; {usual}"
     number, unit = float(near[1]), near[2][0].lower()
+    if number >= _MAX_RATE:
+        return f"must be less than {_MAX_RATE}; left out, there is no limit"
     for smaller in "smh"["smh".index(unit) :]:
         calls = number * _RATE_UNITS[smaller] / _RATE_UNITS[unit]
         if calls.is_integer() and calls < _MAX_RATE:
@@ -375,7 +377,7 @@ def default(value: object, **about: Any) -> Any:  # noqa: ANN401 - as pydantic.F
 
 def _absolute(value: object, info: ValidationInfo) -> Path:
     if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
-        raise ValueError("write the path of a file, such as relay.db")
+        raise ValueError("write the path of a file")
     refuse_shell_path(str(value))
     base = info.context["base"] if info.context else Path()
     return Path(base) / value

@@ -4,6 +4,7 @@ An invalid part is replaced by a placeholder, so that the other parts can still 
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -17,6 +18,7 @@ from pydantic_core import ErrorDetails
 
 from relay.config.settings import Settings
 from relay.config.types import Section
+from relay.config.upstream_settings import Upstream, UpstreamTls
 from relay.config.yaml_document import TOP, ConfigIssue, Location, nearest, shown, suggestion
 from relay.core.secret import Secret
 
@@ -171,6 +173,9 @@ def _placeholder(annotation: object, field: FieldInfo | None) -> object:
 
 # ---- pydantic's errors as sentences ---------------------------------------------------------
 
+#: Keys that turn the verification of certificates off elsewhere.
+_UNVERIFIED: Final = re.compile("verify|insecure|check_?hostname|self_?signed", re.IGNORECASE)
+
 
 def explain(error: ErrorDetails, found: Trace) -> ConfigIssue:
     """Return the issue of an error of pydantic. Its sentence holds no value from the file."""
@@ -181,6 +186,8 @@ def explain(error: ErrorDetails, found: Trace) -> ConfigIssue:
         # Such as a key of `tls` that stands beside it.
         inner = [name for name, info in known.items() if key in _inner_keys(info.annotation)]
         meant = f"it belongs in {inner[0]}" if inner else suggestion(key, known)
+        if found.section in (Upstream, UpstreamTls) and _UNVERIFIED.search(key):
+            meant = "certificates are always verified; tls.ca names an authority of your own"
         message = f'unknown key "{shown(key)}"; {meant}'
         return ConfigIssue(found.location, message, at_key=True)
     if kind in ("union_tag_invalid", "union_tag_not_found"):

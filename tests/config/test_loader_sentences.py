@@ -295,6 +295,16 @@ def test_a_key_beside_the_one_that_it_belongs_in(key: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "key", ["insecure: true", "tls: {verify: false}", "tls: {insecure_skip_verify: true}"]
+)
+def test_certificates_are_verified_whatever_is_written(key: str) -> None:
+    (line,) = mistakes(changed(('webhooks"}', f'webhooks", {key}}}')))
+    assert line.partition('"; ')[2] == (
+        "certificates are always verified; tls.ca names an authority of your own"
+    )
+
+
+@pytest.mark.parametrize(
     ("key", "meant"),
     [("cert", "certificate"), ("ca_file", "ca"), ("key_file", "key"), ("cert_file", "certificate")],
 )

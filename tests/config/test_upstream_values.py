@@ -195,6 +195,7 @@ USUAL = "write a whole number and s, m or h, such as 50/s, 10/m or 5/h"
         ("0", "must be 1 or more; paused: true delivers nothing"),
         ("0/s", "must be 1 or more; paused: true delivers nothing"),
         ("50", f"has no unit of time; {USUAL}"),
+        ("99999999999/s", "must be less than 10000000; left out, there is no limit"),
         ('"50"', f"has no unit of time; {USUAL}"),
         ("50/sec", "write 50/s"),
         ("50 per minute", "write 50/m"),
@@ -205,7 +206,7 @@ USUAL = "write a whole number and s, m or h, such as 50/s, 10/m or 5/h"
         ("-1/s", USUAL),
         ("fast", USUAL),
         ("true", USUAL),
-        ("99999999/s", USUAL),
+        ("99999999/s", "must be less than 10000000; left out, there is no limit"),
     ],
 )
 def test_rates_that_are_none(rate: str, said: str) -> None:

@@ -364,9 +364,9 @@ def test_mending_leaves_the_original_alone() -> None:
         ),
         (
             GOOD + "spool: {path: ''}\n",
-            "13:15: spool.path: write the path of a file, such as relay.db",
+            "13:15: spool.path: write the path of a file",
         ),
-        (GOOD + "state_dir: 5\n", "13:12: state_dir: write the path of a file, such as relay.db"),
+        (GOOD + "state_dir: 5\n", "13:12: state_dir: write the path of a file"),
         # the whole
         (
             "listen: []\n" + changed(('listen:\n  - bind: "127.0.0.1:8080"\n', "")),
