@@ -5,9 +5,9 @@ otherwise than it was is a change.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
@@ -28,6 +28,9 @@ from relay.spool.refusals import RefusalQuery, Refused
 #: Rows of one page, and hosts that are tried at most.
 _PAGE: Final = 500
 _MAX_HOSTS: Final = 20
+
+# An act is recorded when it has been done, which takes no longer.
+_ACT: Final = timedelta(minutes=1)
 
 #: Changes that are listed; the others are counted.
 MAX_LISTED: Final = 1000
@@ -117,7 +120,8 @@ async def replay(
             judged()
     added = await _added(spool, since)
     async for record, event in _events(spool, since, now):
-        found.add(_of_event(record, event, judge, shown, added))
+        went = await _went(spool, record, added)
+        found.add(_of_event(record, event, judge, shown, went))
         judged()
     return found
 
@@ -183,17 +187,42 @@ async def _events(
         after = page.next
 
 
-async def _added(spool: Spool, since: datetime) -> frozenset[tuple[str, str]]:
-    """Return ids of events with the upstreams that a person has sent them to besides.
+async def _added(spool: Spool, since: datetime) -> Mapping[tuple[str, str], datetime]:
+    """Return when a person first sent which events to which upstream, by `requeue --to`.
 
     Of the acts that are kept with the ids of their events.
     """
-    found: set[tuple[str, str]] = set()
+    found: dict[tuple[str, str], datetime] = {}
     for act in await spool.audit.newest(MAX_ACTS, since=since):
         ids, to = act.detail.get("events"), act.detail.get("to")
         if act.name == "requeue" and isinstance(ids, list) and isinstance(to, str):
-            found |= {(str(each), to) for each in ids}
-    return frozenset(found)
+            found |= {(str(each), to): act.at for each in ids}
+    return found
+
+
+async def _went(
+    spool: Spool, record: Record, added: Mapping[tuple[str, str], datetime]
+) -> tuple[str, ...]:
+    """Return the upstreams that an event has, without those that a person alone has sent it to.
+
+    One that had been tried before had it already.
+    """
+    asked = {
+        each.upstream: added[record.id, each.upstream]
+        for each in record.destinations
+        if (record.id, each.upstream) in added
+    }
+    if not asked:
+        return tuple(each.upstream for each in record.destinations)
+    new = {
+        attempt.upstream
+        for attempt in await spool.attempts(record.id)
+        if attempt.number == 1
+        and attempt.upstream in asked
+        and attempt.at >= asked[attempt.upstream] - _ACT
+    }
+    new |= {each.upstream for each in record.destinations if not each.attempts} & {*asked}
+    return tuple(each.upstream for each in record.destinations if each.upstream not in new)
 
 
 def _hosts(settings: Settings, refusals: list[Refused]) -> list[str]:
@@ -248,7 +277,7 @@ def _of_event(
     event: Event | None,
     judge: Judge,
     shown: "_Shown",
-    added: Collection[tuple[str, str]] = (),
+    went: tuple[str, ...],
 ) -> Change | Unjudged | None:
     if event is None:
         passed = record.status is Status.PASSED
@@ -257,8 +286,7 @@ def _of_event(
     if isinstance(found, Unjudged):
         return found
     hold = STATUS_CONTRADICTS_CODE if event.contradicts else None
-    went = [each.upstream for each in record.destinations if (event.id, each.upstream) not in added]
-    was = Taken(event.endpoint, tuple(went), False, hold)
+    was = Taken(event.endpoint, went, False, hold)
     if isinstance(found, NotTaken):
         kind, why = Kind.REFUSED, found.detail or found.reason.value
     elif found.hold is not None and not event.contradicts:

@@ -19,6 +19,7 @@ from relay.spool.audit import Act, Actor
 from relay.spool.history import Query
 from relay.spool.refusals import RefusalLimits
 from relay.spool.sqlite import SqliteSpool, open_spool
+from tests.contracts.fan_out import finish_at
 from tests.explain.test_judge import changed, refused, verified
 from tests.explain.test_walk import CONFIGURATION, PUBLIC
 from tests.harness.clock import ManualClock
@@ -100,6 +101,21 @@ async def test_what_a_person_has_added_is_no_change_of_routes(
     touched = Order(Query(ids=("evt_1",)), to="ledger").touched(1, ["evt_1"])
     await spool.audit.add(Act(RECEIVED, Actor.CLI, "root", "requeue", touched))
     assert (await judged(settings, spool, clock)).unchanged == 1
+
+
+async def test_an_upstream_that_is_sent_an_event_again_has_had_it_by_its_route(
+    settings: Settings, spool: SqliteSpool, clock: ManualClock
+) -> None:
+    both = changed(settings, "shop", upstream=None, upstreams=("billing", "ledger"))
+    await spool.put(verified(both, "shop", "evt_1"))
+    for upstream in ("billing", "ledger"):
+        await finish_at(spool, upstream)
+    await clock.advance(3600)
+    assert (await spool.requeue(Query(ids=("evt_1",)), to="ledger")).ids == ("evt_1",)
+    touched = Order(Query(ids=("evt_1",)), to="ledger").touched(1, ["evt_1"])
+    await spool.audit.add(Act(clock.now(), Actor.CLI, "root", "requeue", touched))
+    found = await judged(both, spool, clock)
+    assert (found.unchanged, found.changes) == (1, [])
 
 
 async def test_all_upstreams_of_an_event_are_compared(
