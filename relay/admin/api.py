@@ -161,7 +161,10 @@ class Api:
         if not done.ids:
             return json_answer({"error": requeueing.problem(event_id, done, order)}, 409)
         await self._record(request, "requeue", **order.touched(1, done.ids))
-        return json_answer({"requeued": list(done.ids)})
+        said: dict[str, object] = {"requeued": list(done.ids)}
+        if done.unserved:
+            said["not_everywhere"] = requeueing.problem(event_id, done, order)
+        return json_answer(said)
 
     async def _requeue_events(self, request: web.Request) -> web.StreamResponse:
         """Requeue by filters, or count with `dry_run=1`."""

@@ -204,7 +204,7 @@ def requeue_problem(event_id: str, done: Requeued) -> str:
     if event_id in done.damaged:
         return "it is damaged; the provider's next copy replaces it"
     if missing:
-        names = ", ".join(f'"{name}"' for name in missing)
+        names = " or ".join(f'"{name}"' for name in missing)
         return f"no upstream {names} is configured, and it would wait for ever; name it again"
     if event_id in done.removed:
         return "its content was removed for good, as keep or a person said; nothing can be sent"

@@ -238,5 +238,6 @@ def _print(
     if not order.query.ids and not done.ids and not left:
         complain("nothing requeued: no dead, held or delivered event with a body matches")
     for event_id in sorted(left):
-        complain(f"{event_id}: not requeued: {requeueing.problem(event_id, done, order)}")
+        what = "not requeued everywhere" if event_id in done.ids else "not requeued"
+        complain(f"{event_id}: {what}: {requeueing.problem(event_id, done, order)}")
     return 1 if left or not done.ids else 0

@@ -206,6 +206,23 @@ async def test_the_api_needs_the_token(path: str, headers: dict[str, str], bench
     assert (await bench.get(path, headers=headers))[0] == 401
 
 
+async def test_it_is_said_where_an_event_is_not_requeued(bench: Bench) -> None:
+    event = verified(upstreams=("billing", "gone"))
+    await bench.spool.put(event)
+    for upstream in event.upstreams:
+        claimed = await bench.spool.claim(upstream, 1, _MINUTE, ordered=False)
+        await bench.spool.settle(claimed.leases[0], Dead(), Unreachable("refused"))
+    status, text = await bench.post(f"/api/v1/events/{event.event_id}/requeue", headers=BEARER)
+    assert (status, orjson.loads(text)) == (
+        200,
+        {
+            "requeued": [event.event_id],
+            "not_everywhere": 'no upstream "gone" is configured, and it would wait for ever; name'
+            " it again",
+        },
+    )
+
+
 async def test_an_event_is_listed_shown_and_requeued(bench: Bench) -> None:
     event = verified()
     await bench.spool.put(event)

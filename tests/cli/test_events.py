@@ -45,10 +45,11 @@ def deliver_these(config: Path, *given: VerifiedDelivery) -> None:
         spool = await open_spool(config.parent / "relay.db", SystemClock())
         for each in given:
             await spool.put(each)
-        claimed = await spool.claim("billing", len(given), timedelta(minutes=1), ordered=False)
-        await asyncio.gather(
-            *(spool.settle(lease, Done(), Delivered(200)) for lease in claimed.leases)
-        )
+        for upstream in {name for each in given for name in each.upstreams}:
+            claimed = await spool.claim(upstream, len(given), timedelta(minutes=1), ordered=False)
+            await asyncio.gather(
+                *(spool.settle(lease, Done(), Delivered(200)) for lease in claimed.leases)
+            )
         await spool.close()
 
     asyncio.run(run())
@@ -192,6 +193,23 @@ def test_an_event_of_an_upstream_that_is_gone_is_not_requeued_and_that_is_said(
         " ever; name it again\n"
     )
     assert [each["status"] for each in listed(relay, config)] == ["delivered"]
+
+
+def test_an_event_is_requeued_where_it_can_be_and_the_rest_is_said(
+    relay: Invoke, config: Path
+) -> None:
+    event_id = (event := verified(upstreams=("billing", "gone", "lost"))).event_id
+    deliver_these(config, event)
+    result = relay("events", "requeue", event_id, "-c", config)
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == ["requeued", event_id]
+    assert result.stderr == (
+        f'{event_id}: not requeued everywhere: no upstream "gone" or "lost" is configured, and it'
+        " would wait for ever; name it again\n"
+    )
+    [shown] = listed(relay, config)
+    found = {each["upstream"]: each["status"] for each in shown["destinations"]}
+    assert found == {"billing": "pending", "gone": "delivered", "lost": "delivered"}
 
 
 def listed(relay: Invoke, config: Path) -> list[dict[str, Any]]:
