@@ -57,6 +57,8 @@ _NEAR_RATE = re.compile(
     r"(s(?:ec(?:ond)?s?)?|m(?:in(?:ute)?s?)?|h(?:r|our)?s?)\s*)?",
     re.IGNORECASE,
 )
+# The beginning of a certificate or a key.
+_PEM = "-----BEGIN"
 _BIND = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):([0-9]{1,5})")
 # Names inside container networks are short and may hold underscores.
 _URL_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
@@ -378,6 +380,8 @@ def default(value: object, **about: Any) -> Any:  # noqa: ANN401 - as pydantic.F
 def _absolute(value: object, info: ValidationInfo) -> Path:
     if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         raise ValueError("write the path of a file")
+    if _PEM in str(value):
+        raise ValueError("holds what belongs in a file; write the path of one")
     refuse_shell_path(str(value))
     base = info.context["base"] if info.context else Path()
     return Path(base) / value

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSchema
 
 from relay.config.types import SecretText
-from relay.config.yaml_document import shown, suggestion
+from relay.config.yaml_document import shown_key, suggestion
 from relay.core.secret import Secret
 
 # ---- what a header field can carry ----------------------------------------------------------
@@ -138,7 +138,7 @@ def one_kind(value: object) -> object:
         for key in map(str, value):
             near = suggestion(key, AUTH_KINDS)
             meant = f"; {near}" if near.startswith("did") else ""
-            message = f'there are no credentials "{shown(key)}"; write one of {known}{meant}'
+            message = f'there are no credentials "{shown_key(key)}"; write one of {known}{meant}'
             raise ValueError(message)
         raise ValueError(f"write one of {known}")
     return value

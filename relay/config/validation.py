@@ -19,7 +19,15 @@ from pydantic_core import ErrorDetails
 from relay.config.settings import Settings
 from relay.config.types import Section
 from relay.config.upstream_settings import Upstream, UpstreamTls
-from relay.config.yaml_document import TOP, ConfigIssue, Location, nearest, shown, suggestion
+from relay.config.yaml_document import (
+    TOP,
+    ConfigIssue,
+    Location,
+    nearest,
+    shown,
+    shown_key,
+    suggestion,
+)
 from relay.core.secret import Secret
 
 # ---- the models by place --------------------------------------------------------------------
@@ -188,7 +196,7 @@ def explain(error: ErrorDetails, found: Trace) -> ConfigIssue:
         meant = f"it belongs in {inner[0]}" if inner else suggestion(key, known)
         if found.section in (Upstream, UpstreamTls) and _UNVERIFIED.search(key):
             meant = "certificates are always verified; tls.ca names an authority of your own"
-        message = f'unknown key "{shown(key)}"; {meant}'
+        message = f'unknown key "{shown_key(key)}"; {meant}'
         return ConfigIssue(found.location, message, at_key=True)
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         return ConfigIssue((*found.location, "kind"), _one_of(error, found))

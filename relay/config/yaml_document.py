@@ -27,6 +27,8 @@ Location = tuple[str | int, ...]
 Place = Callable[[Location], str]
 
 _MAX_SHOWN = 80
+# What a name ends at where name and value stand in one quote.
+_KEY_END = re.compile(r"[:=\s]")
 
 
 class Position(NamedTuple):
@@ -89,12 +91,18 @@ class SourceMap:
 
 
 def dotted(location: Location) -> str:
-    return ".".join(shown(part) if isinstance(part, str) else str(part) for part in location)
+    return ".".join(shown_key(part) if isinstance(part, str) else str(part) for part in location)
 
 
 def shown(text: str) -> str:
     """Return text from the file, shortened, with control characters escaped for a terminal."""
     return visible(text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…")
+
+
+def shown_key(text: str) -> str:
+    """Return a key from the file, as `shown`, without a value that stands in one quote with it."""
+    name = _KEY_END.split(text, maxsplit=1)[0]
+    return shown(text) if name == text else f"{shown(name)}…"
 
 
 def shown_path(path: Path) -> str:
@@ -262,7 +270,7 @@ class _Builder:
             if name in seen:
                 first = seen[name]
                 message = (
-                    f'the key "{shown(name)}" is here twice;'
+                    f'the key "{shown_key(name)}" is here twice;'
                     f" it stands at {first.line}:{first.column} already"
                 )
                 self._document.issues.append(

@@ -53,7 +53,7 @@ SENDERS = "is passed on as the sender wrote it; leave it out, or choose another 
         ("Content-Type", SENDERS),
         ("user-agent", SENDERS),
         ("Accept", SENDERS),
-        ('"X Bad"', "write the name of a header field, such as X-Signature"),
+        ('"X(Bad"', "write the name of a header field, such as X-Signature"),
         ('""', "write the name of a header field, such as X-Signature"),
     ],
 )

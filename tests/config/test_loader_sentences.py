@@ -295,6 +295,25 @@ def test_a_key_beside_the_one_that_it_belongs_in(key: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("keys", "where"),
+    [
+        ('headers: {"X-Api-Key: s3cret": ""}', "headers.X-Api-Key…"),
+        ('headers: {"X-Api-Key=s3cret"}', "headers.X-Api-Key…"),
+        ('auth: {"bearer s3cret": x}', "auth"),
+        ("headers: {X-Api-Key s3cret}", "headers.X-Api-Key…"),
+        ('auth: {basic: {"relay:s3cret": x}}', "auth.basic.relay…"),
+        ('headers: {"a: s3cret": x, "a: s3cret": x}', "headers.a…"),
+        ('tls: {ca: "-----BEGIN CERTIFICATE-----s3cret"}', "tls.ca"),
+        (f"tls: {{ca: 5, key: {'-----BEGIN PRIVATE KEY-----s3cret' * 99}}}", "tls.key"),
+    ],
+)
+def test_no_secret_is_told_that_stands_where_a_key_or_a_path_belongs(keys: str, where: str) -> None:
+    lines = mistakes(changed(('webhooks"}', f'webhooks", {keys}}}')))
+    assert any(f"upstreams.billing.{where}: " in line for line in lines)
+    assert "s3cret" not in " ".join(lines)
+
+
+@pytest.mark.parametrize(
     "key", ["insecure: true", "tls: {verify: false}", "tls: {insecure_skip_verify: true}"]
 )
 def test_certificates_are_verified_whatever_is_written(key: str) -> None:

@@ -58,13 +58,10 @@ def test_all_mistakes_at_once_in_the_order_of_the_file() -> None:
         '4:33: trusted_proxies.1: write a network in quotes, such as "192.0.2.0/24"',
         "6:18: upstreams.billing.url: must hold no user name or password; they belong in auth",
         (
-            "7:3: upstreams.led ger: a name that is no label in metrics; write 1 to 64 letters,"
+            "7:3: upstreams.led…: a name that is no label in metrics; write 1 to 64 letters,"
             " digits, hyphens or underscores"
         ),
-        (
-            "7:45: upstreams.led ger.timeout: write a whole number and a unit: 500ms, 15s,"
-            " 5m, 6h or 7d"
-        ),
+        ("7:45: upstreams.led….timeout: write a whole number and a unit: 500ms, 15s, 5m, 6h or 7d"),
         (
             '12:18: endpoints.0.environment: midtrans has no environment "sandbx"; did you mean'
             ' "sandbox"?'

@@ -306,7 +306,7 @@ def test_what_rests_on_a_place_that_is_wrong(
 def test_text_from_the_file_cannot_steer_a_terminal() -> None:
     assert shown("a\x1b[1mb\né") == "a\\x1b[1mb\\né"
     assert shown("x" * 100) == "x" * 80 + "…"
-    assert dotted(("a", 0, "b\n")) == "a.0.b\\n"
+    assert dotted(("a", 0, "b\x1b")) == "a.0.b\\x1b"
 
 
 # ---- suggestions ----------------------------------------------------------------------------
