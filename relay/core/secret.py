@@ -4,11 +4,13 @@ Logs and tickets are copied around, so no credential may stand in one: known sec
 like a token, are replaced by `***`.
 """
 
+import base64
 import html
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from relay.core.request import Headers
 
@@ -68,6 +70,13 @@ _SIGNATURE: Final = "hmac-sha256 "
 #: Shorter secrets would match everywhere.
 _MIN_MASKED: Final = 4
 
+#: In letters of Base64, of which four stand for three bytes.
+_MIN_IN_BASE64: Final = 8
+_URL_SAFE: Final = str.maketrans("+/", "-_")
+
+#: Some write the escapes of a URL in lower case.
+_ESCAPE: Final = re.compile("%[0-9A-F]{2}")
+
 #: The most of one text that is shown.
 _MAX_MASKED: Final = 1000
 
@@ -78,12 +87,16 @@ class Mask:
     def __init__(
         self, secrets: Iterable[Secret], headers: Headers, token_fields: Iterable[str] = ()
     ) -> None:
-        found = {text for secret in secrets for text in _shown(secret.reveal())}
+        raw = [secret.reveal() for secret in secrets]
+        found = {text for secret in raw for text in _shown(secret)}
         for name in (*_TOKENS, *token_fields):
             for value in headers.values(name):
                 if not value.lower().startswith(_SIGNATURE):
-                    found |= {value, value.partition(" ")[2]}
+                    tokens = {value, value.partition(" ")[2]}
+                    found |= tokens
+                    raw += [token.encode() for token in tokens]
         hidden = {spelled for text in found for spelled in _spellings(text)}
+        hidden |= {part for secret in raw for part in _in_base64(secret.strip())}
         # The longest first: one may be a part of another.
         self._hidden = sorted((t for t in hidden if len(t) >= _MIN_MASKED), key=len, reverse=True)
 
@@ -106,14 +119,30 @@ class Mask:
 
 
 def _spellings(text: str) -> Iterator[str]:
-    """Yield a secret as it stands by itself, in JSON, in a form or a URL, and on a page."""
+    """Yield a secret as it stands by itself, in JSON, in a URL or a form, and on a page."""
     for each in (text, text.strip()):
         yield each
         for escaped in (json.dumps(each)[1:-1], json.dumps(each, ensure_ascii=False)[1:-1]):
             yield escaped
             yield escaped.replace("/", "\\/")
-        yield quote(each, safe="")
+        for quoted in (quote(each, safe=""), quote_plus(each), quote(each)):
+            yield quoted
+            yield _ESCAPE.sub(lambda found: found[0].lower(), quoted)
         yield html.escape(each)
+
+
+def _in_base64(secret: bytes) -> Iterator[str]:
+    """Yield what Base64 of any text with a secret in it holds, in either alphabet.
+
+    Three bytes become four letters, so that it depends on where the secret begins. Letters that
+    stand for bytes before or behind it as well are left out.
+    """
+    for before in range(3):
+        letters = base64.b64encode(bytes(before) + secret).decode()
+        whole = letters[(before * 8 + 5) // 6 : (before + len(secret)) * 8 // 6]
+        if len(whole) >= _MIN_IN_BASE64:
+            yield whole
+            yield whole.translate(_URL_SAFE)
 
 
 def _shown(secret: bytes) -> Iterator[str]:

@@ -1,11 +1,15 @@
 """A secret is shown only to who asks for it by name."""
 
+import base64
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import quote, quote_plus
 
 import pytest
 
 from relay.core.request import Headers
-from relay.core.secret import Mask, RevealedSecrets, Secret
+from relay.core.secret import MASK, Mask, RevealedSecrets, Secret
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,39 @@ def test_a_secret_is_hidden_wherever_it_stands() -> None:
     mask = Mask(SECRETS, Headers())
     assert mask.text("a secret-one-longer, secret-one.") == "a ***, ***."
     assert mask.signed([b"x=", None, b"&bytes-\xff-key"]) == "x=***&***"
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        "/secret/+ two:é&",
+        quote("/secret/+ two:é&", safe=""),
+        quote("/secret/+ two:é&"),
+        quote_plus("/secret/+ two:é&"),
+        "%2fsecret%2f%2b+two%3a%c3%a9%26",
+        json.dumps("/secret/+ two:é&")[1:-1],
+        "/secret/+ two:é&amp;",
+    ],
+)
+def test_a_secret_is_hidden_however_it_is_spelled(spelled: str) -> None:
+    mask = Mask([Secret("/secret/+ two:é&")], Headers())
+    assert mask.text(f"a={spelled};") == "a=***;"
+
+
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+@pytest.mark.parametrize("secret", [b"??>>~~secret-one", b"bytes-\xff\xfb\xef-key"])
+def test_a_secret_is_hidden_in_base64_wherever_it_begins(
+    encode: Callable[[bytes], bytes], secret: bytes
+) -> None:
+    mask = Mask([Secret(secret)], Headers((("X-Token", "canary-of-the-sender"),)), ["X-Token"])
+    for known in (secret, b"canary-of-the-sender"):
+        for before in range(7):
+            for behind in range(4):
+                text = b"\xfb" * before + known + b"\xfb" * behind
+                shown = mask.text(encode(text).decode())
+                assert MASK in shown
+                # At most four letters stand for bytes of it and for bytes beside it.
+                assert len(shown) <= len(encode(b"\xfb" * (before + behind))) + len(MASK) + 8
 
 
 def test_tokens_of_the_request_are_hidden_and_signatures_are_not() -> None:
