@@ -4,6 +4,7 @@ A context is never changed. When a file has, or the link on the way to it, a rel
 one, and with it another sender: what is under way ends with the one that it started with.
 """
 
+import os
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -111,9 +112,10 @@ async def contexts(settings: Settings, client_tls: Callable[[str, TlsKey], Clien
 
 def _unusable(error: Exception, files: TlsFiles) -> str:
     """Return what to say of files that are half written, or gone."""
-    paths = [str(each) for each in files.paths]
-    why = "do not fit together, or hold no certificates"
+    paths, why = files.paths, "do not fit together, or hold no certificates"
     if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
         why = f"cannot be read: {error.strerror}"
-    what = ", ".join(paths) or "the system's authorities"
+        # The error itself does not say which.
+        paths = [each for each in paths if not os.access(each, os.R_OK)] or paths
+    what = ", ".join(map(str, paths)) or "the system's authorities"
     return f"{what} {why}; they are tried again when they have changed"

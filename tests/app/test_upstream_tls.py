@@ -124,8 +124,9 @@ async def test_files_that_change_under_the_reading_are_a_mistake_in_the_file(
     assert str(caught.value).startswith("relay.yaml:5:")
     assert "do not fit together" in str(caught.value)
     one.key.unlink()
-    with pytest.raises(ConfigError, match="cannot be read: No such file or directory"):
+    with pytest.raises(ConfigError, match="cannot be read: No such file or directory") as caught:
         await contexts(wanted, parts)
+    assert f".tls: {one.key} cannot be read" in str(caught.value)
     # It is taken when the pair fits.
     one.certificate.write_bytes(two.certificate.read_bytes())
     one.key.write_bytes(two.key.read_bytes())
