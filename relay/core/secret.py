@@ -100,6 +100,11 @@ class Mask:
         # The longest first: one may be a part of another.
         self._hidden = sorted((t for t in hidden if len(t) >= _MIN_MASKED), key=len, reverse=True)
 
+    @property
+    def longest(self) -> int:
+        """The letters of the longest text that is masked."""
+        return len(self._hidden[0]) if self._hidden else 0
+
     def whole(self, shown: str) -> str:
         """Return the whole text with every secret masked."""
         for hidden in self._hidden:

@@ -7,7 +7,7 @@ from relay.core import strict_json
 from relay.core.errors import Refusal
 from relay.core.event import Event
 from relay.core.json_pointer import Pointer
-from relay.core.secret import Mask, Secret
+from relay.core.secret import MASK, Mask, Secret
 
 #: Bytes of an answer that are kept.
 KEPT: Final = 1024
@@ -25,6 +25,9 @@ def kept_answer(answer: bytes, event: Event, secrets: Iterable[Secret]) -> bytes
     mask = Mask((*secrets, *_tokens(event)), event.headers)
     # Each byte is a letter, so that any answer comes back as it was.
     shown = mask.whole(answer[:LOOKED_AT].decode("latin-1"))
+    if len(answer) > LOOKED_AT:
+        # What was masked has made it shorter, and it may end in the beginning of a secret.
+        shown = shown[: max(shown.rfind(MASK) + len(MASK), len(shown) - mask.longest, 0)]
     return shown[:KEPT].encode("latin-1", "backslashreplace")
 
 

@@ -31,6 +31,13 @@ def test_a_secret_of_ours_is_not_kept_also_where_it_is_cut() -> None:
     assert kept == (b"x" * (KEPT - 5) + b" *** end")[:KEPT]
 
 
+def test_a_long_secret_of_ours_is_not_kept_where_what_is_looked_through_ends() -> None:
+    secret = "".join(f"{number:05}" for number in range(1200))
+    kept = kept_answer(f"{secret} ".encode() * 4, EVENT, [Secret(secret)])
+    assert kept.startswith(b"***")
+    assert not any(f"{number:05}".encode() in kept for number in range(1200))
+
+
 def test_tokens_of_the_event_are_not_kept() -> None:
     body = b'{"a": {"token": "the-access-token"}, "n": 1}'
     event = replace(
