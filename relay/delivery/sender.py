@@ -276,7 +276,7 @@ class HttpSender:
             return ProxyResponse(outcome)
         if self._is_tls and (cause := certificate_cause(exchange)) is not None:
             return ProxyResponse(Unreachable(cause))
-        if body and "content-encoding" in fields and _is_encoded(fields):
+        if body and "content-encoding" in fields and is_encoded(fields):
             return ProxyResponse(Unreachable(Cause.ENCODED))
         content_type = fields["content-type"][0] if "content-type" in fields else ""
         if not _VISIBLE.fullmatch(content_type):
@@ -348,5 +348,6 @@ def _is_cut_short(exchange: Exchange) -> bool:
     return "content-length" in exchange.fields and "transfer-encoding" not in exchange.fields
 
 
-def _is_encoded(fields: Fields) -> bool:
+def is_encoded(fields: Fields) -> bool:
+    """Return whether the body of an answer with a Content-Encoding is in a coding."""
     return any(each.lower() != "identity" for each in fields["content-encoding"])

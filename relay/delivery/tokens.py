@@ -14,10 +14,10 @@ from typing import Final, Protocol
 
 from relay.core.clock import Clock
 from relay.core.secret import Secret
-from relay.delivery.causes import cause_of
+from relay.delivery.causes import Cause, cause_of
 from relay.delivery.http import ExchangeFailed, Pool
 from relay.delivery.oauth2 import Client, NoToken, Token, TokenSchedule, read_answer
-from relay.delivery.sender import parse_retry_after
+from relay.delivery.sender import is_encoded, parse_retry_after
 
 #: So many tokens are hidden where an upstream echoes them: requests with old ones may be under way,
 #: and what an upstream keeps may be older still.
@@ -137,6 +137,9 @@ class TokenSource:
             answer = await self._pool.exchange(self._request)
         except (ExchangeFailed, OSError) as error:
             self._failed(cause_of(error).value)
+            return
+        if "content-encoding" in answer.fields and is_encoded(answer.fields):
+            self._failed(Cause.ENCODED.value)
             return
         try:
             token = read_answer(answer.status or 0, answer.body, asked_at)

@@ -49,7 +49,7 @@ def test_no_scope_is_asked_for_that_is_not_named() -> None:
 
 
 def test_nothing_of_it_prints() -> None:
-    client = Client("http://h", "a", Secret(CANARY))
+    client = Client(f"http://h/?key={CANARY}", "a", Secret(CANARY))
     token = read_answer(200, said(access_token=CANARY), 0.0)
     assert CANARY not in repr(client) + str(token) + repr(client.secrets())
 

@@ -1,6 +1,7 @@
 """Tokens of a real OAuth2 server: fetched once for all, ahead of their end, never hammered for."""
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -215,6 +216,7 @@ NONSENSE: dict[str, tuple[Say, str]] = {
     ),
     "10 kB": (says(200, b'{"access_token": "' + b"a" * 10_000 + b'"}'), "access_token unusable"),
     "10 MB": (says(200, b'{"access_token": "' + b"a" * 10_000_000 + b'"}'), "oversized"),
+    "gzip": (says(200, gzip.compress(b"{}"), **{"Content-Encoding": "gzip"}), "encoded"),
     "500": (says(500, CANARY.encode()), "status 500"),
     "401": (says(401, b'{"error": "' + CANARY.encode() + b'"}'), "status 401"),
     "302": (says(302, b"", Location="http://169.254.169.254/"), "status 302"),
