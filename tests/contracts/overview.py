@@ -76,10 +76,10 @@ class OverviewContract:
         self, opener: Opener
     ) -> None:
         spool = await opener(ManualClock())
-        for key in ("k1", "k2"):
-            await stored(spool, verified(key=key, upstreams=("billing", "ledger", "audit")))
+        await stored(spool, verified(key="k1", upstreams=("billing", "ledger", "audit")))
         for upstream in ("billing", "ledger", "audit"):
             await dead_at(spool, upstream)
+        await stored(spool, verified(key="k2", upstreams=("billing", "ledger", "audit")))
         for upstream in ("billing", "ledger"):
             await finish_at(spool, upstream, Held(), Unreachable("refused"))
         found = await overview(spool)
