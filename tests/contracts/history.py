@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
+import pytest
+
 from relay.core.errors import SpoolUnavailable
 from relay.core.event import (
     AttemptResult,
@@ -18,7 +20,7 @@ from relay.core.event import (
     Unreachable,
 )
 from relay.spool import Settlement, Spool
-from relay.spool.history import Attempt, Destination
+from relay.spool.history import Attempt, Destination, Query
 from tests.contracts.spool import record, stored, take_one
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import verified
@@ -94,6 +96,23 @@ class HistoryContract:
                 duration=timedelta(milliseconds=1.5),
                 answer=None,
             ),
+        )
+
+    @pytest.mark.parametrize("to", [None, "billing"])
+    async def test_a_first_attempt_that_succeeded_is_told_of_after_a_requeue(
+        self, to: str | None, spool: Spool, clock: ManualClock
+    ) -> None:
+        event_id = await stored(spool, verified(upstreams=("billing", "ledger")))
+        await settle(spool, Done(), Delivered(202))
+        first = await spool.attempts(event_id)
+        await clock.advance(60)
+        assert (await spool.requeue(Query(ids=(event_id,)), to=to)).ids == (event_id,)
+        assert await spool.attempts(event_id) == first
+        await settle(spool, Done(), Delivered(200))
+        again = await spool.attempts(event_id)
+        assert (again[0], [(each.number, each.status) for each in again]) == (
+            first[0],
+            [(1, 202), (2, 200)],
         )
 
     async def test_of_many_attempts_the_first_ten_and_the_newest_forty_are_kept(

@@ -51,6 +51,21 @@ def _row(keyring: Keyring, tried: Tried) -> tuple[Any, ...]:
     return *where, number, now, kind, status, cause, settled.took, sealed_by, answer
 
 
+_KEEP_FIRST: Final = """
+INSERT INTO attempts (seq, upstream, number, at, outcome, status, took)
+SELECT seq, upstream, 1, at, 'delivered', CAST(substr(outcome, 11) AS INTEGER), took FROM settled
+WHERE seq = ? AND upstream = ? AND state = 1 AND attempts = 1
+"""
+
+
+def keep_first(connection: apsw.Connection, seq: int, upstream: int) -> None:
+    """Keep the first attempt of a destination that is going to be settled no more.
+
+    One that succeeded has stood in `settled` alone.
+    """
+    connection.execute(_KEEP_FIRST, (seq, upstream))
+
+
 # ---- reading --------------------------------------------------------------------------------
 
 # A first one that succeeded stands in `settled` alone.

@@ -12,7 +12,7 @@ import orjson
 from relay.core.event import Status
 from relay.spool import AT_ONCE
 from relay.spool.history import Query, Requeueable, Requeued, Spread
-from relay.spool.sqlite import content, copies, events, finding, history, upkeep
+from relay.spool.sqlite import attempts, content, copies, events, finding, history, upkeep
 from relay.spool.sqlite.events import STATUSES, Tables, Tally, fetch, read_names
 
 
@@ -279,17 +279,17 @@ class _Work:
         seq, event_id, endpoint, head = row
         [stored] = fetch(self._connection, copies.EVENT, (seq,))
         going = []
-        for upstream, state, attempts, outcome in self._places(seq):
+        for upstream, state, tried, outcome in self._places(seq):
             if not self._is_sound(stored, upstream):
                 self._quarantine(event_id)
                 return
             if upstream in self._chosen.served:
-                going.append((upstream, state, attempts, outcome))
+                going.append((upstream, state, tried, outcome))
             else:
                 self._unserved(event_id, upstream)
-        for upstream, state, attempts, outcome in going:
-            self._connection.execute(copies.TAKE, (seq, upstream))
-            self._put_due((seq, upstream), head, attempts, outcome)
+        for upstream, state, tried, outcome in going:
+            self._take(seq, upstream)
+            self._put_due((seq, upstream), head, tried, outcome)
             self.tally.move(endpoint, state, events.PENDING)
         if going:
             self._finish(seq, event_id, stored, head, [upstream for upstream, *_ in going])
@@ -306,9 +306,9 @@ class _Work:
             parts[events.UPSTREAMS].append(names.by_number[target])
             head = events.head_of(tuple(parts))
         there = self._places(seq)
-        for _, state, attempts, outcome in there:
-            self._connection.execute(copies.TAKE, (seq, target))
-            self._put_due((seq, target), head, attempts, outcome)
+        for _, state, tried, outcome in there:
+            self._take(seq, target)
+            self._put_due((seq, target), head, tried, outcome)
             self.tally.move(endpoint, state, events.PENDING)
         if not there:
             self._put_due((seq, target), head, 0, None)
@@ -339,8 +339,12 @@ class _Work:
     def _unserved(self, event_id: str, upstream: int) -> None:
         self.unserved.append((event_id, self._shared.names.by_number.get(upstream, "")))
 
+    def _take(self, seq: int, upstream: int) -> None:
+        attempts.keep_first(self._connection, seq, upstream)
+        self._connection.execute(copies.TAKE, (seq, upstream))
+
     def _put_due(
-        self, destination: tuple[int, int], head: bytes, attempts: int, outcome: bytes | None
+        self, destination: tuple[int, int], head: bytes, tried: int, outcome: bytes | None
     ) -> None:
         copies.put_due(
             self._connection,
@@ -348,7 +352,7 @@ class _Work:
             destination,
             head,
             now=events.micros(self._now),
-            tried=attempts,
+            tried=tried,
             last=outcome,
             later=self._later // timedelta(microseconds=1),
         )
