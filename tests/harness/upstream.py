@@ -162,6 +162,11 @@ class Upstream:
         async with self._more:
             await self._more.wait_for(lambda: len(self.received) >= number)
 
+    async def is_left_alone(self) -> None:
+        """Return when no connection is open, and all that came over them has been read."""
+        while self._handlers:
+            await asyncio.wait(self._handlers)
+
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
