@@ -28,10 +28,13 @@ EVENTS = 100
 class Outbound:
     """A dispatcher with one upstream that wants tokens."""
 
-    def __init__(self, sender: HttpSender, tokens: TokenSource, dispatcher: Dispatcher) -> None:
+    def __init__(
+        self, sender: HttpSender, tokens: TokenSource, dispatcher: Dispatcher, spool: SpyingSpool
+    ) -> None:
         self._sender = sender
         self._tokens = tokens
         self._dispatcher = dispatcher
+        self._spool = spool
 
     def rests(self) -> bool:
         """Tell whether nothing is under way but what waits for the clock."""
@@ -41,7 +44,8 @@ class Outbound:
         asking = self._sender._pool._under_way or self._tokens._pool._under_way
         waiting = len(token_user._waiting)
         started = worker.in_flight == waiting and not worker._settling
-        return not asking and started and not worker._claiming
+        writing = worker._claiming or self._spool.releasing
+        return not asking and started and not writing
 
 
 async def test_events_wait_for_their_token_server_as_for_their_upstream(tmp_path: Path) -> None:
@@ -63,7 +67,7 @@ async def test_events_wait_for_their_token_server_as_for_their_upstream(tmp_path
         )
         for number in range(EVENTS):
             await spool.put(numbered(number))
-        outbound = Outbound(sender, tokens, dispatcher)
+        outbound = Outbound(sender, tokens, dispatcher, spool)
         async with asyncio.TaskGroup() as group:
             group.create_task(dispatcher.run())
             for _ in range(120):

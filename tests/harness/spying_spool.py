@@ -64,7 +64,7 @@ class SpyingSpool:
         them are under way.
     settled_together: how many outcomes each `settle_all` was given.
     claimed: the leases of each claim that found work; `has_claimed` is set with the first.
-    released: the leases that were given back.
+    released: the leases that were given back; `releasing` is how many are being so.
     may_answer: clear it to hold claims back after their leases have been taken.
     """
 
@@ -72,6 +72,7 @@ class SpyingSpool:
         self.broken: dict[str, Exception] = {}
         self.claimed: list[tuple[Lease, ...]] = []
         self.released: list[Lease] = []
+        self.releasing = 0
         self.claims = 0
         self.recorded: list[int] = []
         self.recording = 0
@@ -213,7 +214,11 @@ class SpyingSpool:
 
     async def release(self, lease: Lease, due: datetime | None = None) -> None:
         self._break("release")
-        await self._spool.release(lease, due)
+        self.releasing += 1
+        try:
+            await self._spool.release(lease, due)
+        finally:
+            self.releasing -= 1
         self.released.append(lease)
         self._back()
 
