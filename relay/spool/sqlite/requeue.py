@@ -288,7 +288,7 @@ class _Work:
             else:
                 self._unserved(event_id, upstream)
         for upstream, state, tried, outcome in going:
-            self._take(seq, upstream)
+            self._take(seq, upstream, state)
             self._put_due((seq, upstream), head, tried, outcome)
             self.tally.move(endpoint, state, events.PENDING)
         if going:
@@ -307,7 +307,7 @@ class _Work:
             head = events.head_of(tuple(parts))
         there = self._places(seq)
         for _, state, tried, outcome in there:
-            self._take(seq, target)
+            self._take(seq, target, state)
             self._put_due((seq, target), head, tried, outcome)
             self.tally.move(endpoint, state, events.PENDING)
         if not there:
@@ -339,8 +339,9 @@ class _Work:
     def _unserved(self, event_id: str, upstream: int) -> None:
         self.unserved.append((event_id, self._shared.names.by_number.get(upstream, "")))
 
-    def _take(self, seq: int, upstream: int) -> None:
-        attempts.keep_first(self._connection, seq, upstream)
+    def _take(self, seq: int, upstream: int, state: int) -> None:
+        if state == events.DELIVERED:
+            attempts.keep_first(self._connection, seq, upstream)
         self._connection.execute(copies.TAKE, (seq, upstream))
 
     def _put_due(
