@@ -40,7 +40,7 @@ class Gauges(Collector):
         now = self.snapshot
         yield _gauge(
             "spool_events",
-            "Events in the spool",
+            "Events in the spool, once for each of their upstreams",
             ("endpoint", "status"),
             {labels: float(number) for labels, number in now.spool_events.items()},
         )

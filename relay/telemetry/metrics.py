@@ -197,7 +197,7 @@ class Metrics:
             "revived", "Dead or held events that a copy made due again", "endpoint"
         )
         self.unrouted = self._counter(
-            "unrouted", "Events whose route leads to no upstream", "endpoint"
+            "unrouted", "New events whose route leads to no upstream", "endpoint"
         )
         self.secret_used = self._counter(
             "secret_used", "Deliveries by position of the secret that matched", "endpoint", "secret"
