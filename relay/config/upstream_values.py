@@ -122,6 +122,16 @@ def _scope_text(text: str) -> str:
 AUTH_KINDS: Final = ("bearer", "basic", "oauth2")
 
 
+#: Where credentials of other kinds are written.
+_ELSEWHERE: Final = (
+    (
+        re.compile("api.?key|header", re.IGNORECASE),
+        "a key in a field of its own is written in headers",
+    ),
+    (re.compile("tls|cert", re.IGNORECASE), "a client certificate is written in tls"),
+)
+
+
 def one_kind(value: object) -> object:
     """Raise ValueError unless a mapping has the key of exactly one kind of credentials."""
     if value is None:
@@ -134,13 +144,13 @@ def one_kind(value: object) -> object:
     if len(kinds) > 1:
         raise ValueError(f"{' and '.join(kinds)} at once; write one of them")
     if not kinds:
-        known = ", ".join(AUTH_KINDS)
+        known = f"write one of {', '.join(AUTH_KINDS)}"
         for key in map(str, value):
             near = suggestion(key, AUTH_KINDS)
-            meant = f"; {near}" if near.startswith("did") else ""
-            message = f'there are no credentials "{shown_key(key)}"; write one of {known}{meant}'
-            raise ValueError(message)
-        raise ValueError(f"write one of {known}")
+            meant = f"{known}; {near}" if near.startswith("did") else known
+            meant = next((said for is_so, said in _ELSEWHERE if is_so.search(key)), meant)
+            raise ValueError(f'there are no credentials "{shown_key(key)}"; {meant}')
+        raise ValueError(known)
     return value
 
 

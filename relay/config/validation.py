@@ -269,7 +269,11 @@ def _mapping(error: ErrorDetails, found: Trace) -> str:
     without_it = slot is not None and not slot.is_required() and slot.default is None
     if without_it and isinstance(given, str | bool) and str(given).lower() in _NO:
         return f"leave {key} out to do without it"
-    return f"write {sample}, with some of the keys {known}"
+    return (
+        f"write {sample}"
+        if set(usual) == set(keys)
+        else f"write {sample}, with some of the keys {known}"
+    )
 
 
 def _one_of(error: ErrorDetails, found: Trace) -> str:

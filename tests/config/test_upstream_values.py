@@ -26,6 +26,17 @@ KINDS = "write one of bearer, basic, oauth2"
             '{basik: {user: a, password: "${env:TOKEN}"}}',
             f'auth: there are no credentials "basik"; {KINDS}; did you mean "basic"?',
         ),
+        (
+            "{api_key: canary}",
+            (
+                'auth: there are no credentials "api_key"; a key in a field of its own is'
+                " written in headers"
+            ),
+        ),
+        (
+            "{mtls: true}",
+            'auth: there are no credentials "mtls"; a client certificate is written in tls',
+        ),
         ("{}", f"auth: {KINDS}"),
         (
             '{bearer: "${env:TOKEN}", basic: {}}',
@@ -52,10 +63,7 @@ KINDS = "write one of bearer, basic, oauth2"
         ),
         (
             '{basic: "user:canary"}',
-            (
-                "auth.basic: write basic: {user: …, password: …}, with some of the keys user,"
-                " password"
-            ),
+            "auth.basic: write basic: {user: …, password: …}",
         ),
         (
             '{basic: "${env:TOKEN}"}',
