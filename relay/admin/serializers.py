@@ -208,7 +208,8 @@ def requeue_problem(event_id: str, done: Requeued) -> str:
         return f"no upstream {names} is configured, and it would wait for ever; name it again"
     if event_id in done.removed:
         return "its content was removed for good, as keep or a person said; nothing can be sent"
-    return "only dead, held and delivered destinations of an event with a body can be requeued"
+    what = "only dead, held and delivered destinations of an event with a body can be requeued"
+    return f"{what}; an event that has none can be sent to an upstream"
 
 
 def parse_event_query(given: Mapping[str, str], now: datetime) -> Query:

@@ -212,6 +212,20 @@ def test_an_event_is_requeued_where_it_can_be_and_the_rest_is_said(
     assert found == {"billing": "pending", "gone": "delivered", "lost": "delivered"}
 
 
+def test_of_an_event_that_goes_nowhere_it_is_said_what_can_be_done(
+    relay: Invoke, config: Path
+) -> None:
+    event_id = (event := verified(upstreams=())).event_id
+    deliver_these(config, event)
+    result = relay("events", "requeue", event_id, "-c", config)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"{event_id}: not requeued: only dead, held and delivered destinations of an event with a"
+        " body can be requeued; an event that has none can be sent to an upstream\n"
+    )
+    assert relay("events", "requeue", event_id, "-c", config, "--to", "billing").exit_code == 0
+
+
 def listed(relay: Invoke, config: Path) -> list[dict[str, Any]]:
     page = orjson.loads(relay("events", "list", "-c", config, "--format", "json").output)
     events: list[dict[str, Any]] = page["events"]
