@@ -332,6 +332,8 @@ class _Walk:
             return False, f"a redirect{_led_to(self._url, location)}, which is never followed"
         if status in _REFUSED_CREDENTIALS:
             return self._without_credentials()
+        if not 2 <= kind <= 5:  # noqa: PLR2004 - no classes of final answers
+            return False, "HTTP has no such answer to it"
         if kind == 5 and status != _NOT_IMPLEMENTED:  # noqa: PLR2004 - its own errors
             return False, "it is there, and has an error"
         return True, "reached"

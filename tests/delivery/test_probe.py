@@ -83,6 +83,8 @@ async def test_an_options_that_is_forbidden_says_nothing() -> None:
         (501, True, "answers 501 to OPTIONS: reached"),
         (401, False, "answers 401 to HEAD: it wants credentials, and none are configured"),
         (500, False, "answers 500 to OPTIONS: it is there, and has an error"),
+        (101, False, "answers 101 to HEAD: HTTP has no such answer to it"),
+        (999, False, "answers 999 to HEAD: HTTP has no such answer to it"),
         (503, False, "answers 503 to HEAD: it is there, and has an error"),
     ],
 )
