@@ -7,11 +7,12 @@ anywhere is searched, as `test_canaries` does.
 
 import asyncio
 import json
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import orjson
 import pytest
@@ -84,6 +85,8 @@ def echoes(sent: Received) -> Iterator[bytes]:
         yield plain + b"\n"
         yield json.dumps({"Authorization": each}).encode() + b"\n"
         yield quote(plain, safe="").encode() + b"\n"
+        yield quote_plus(plain).encode() + b"\n"
+        yield b64encode(plain) + b"\n" + urlsafe_b64encode(b"sent: " + plain) + b"\n"
     yield sent.head
 
 
