@@ -23,14 +23,26 @@ class Secret:
     `repr`, `str`, formatting and a dataclass that holds one all print `***`.
     """
 
-    __slots__ = ("_value",)
+    __slots__ = ("_masked", "_value")
 
     def __init__(self, value: bytes | str) -> None:
         self._value: Final = value.encode() if isinstance(value, str) else value
+        self._masked: frozenset[str] | None = None
 
     def reveal(self) -> bytes:
         """Return the secret. Call this inside verifiers and signers only."""
         return self._value
+
+    @property
+    def masked(self) -> frozenset[str]:
+        """Every text that a `Mask` replaces for it.
+
+        Made once: all secrets of a configuration are masked in each answer that is kept.
+        """
+        if self._masked is None:
+            found = {spelled for text in _shown(self._value) for spelled in _spellings(text)}
+            self._masked = _long_enough((*found, *_in_base64(self._value.strip())))
+        return self._masked
 
     def __repr__(self) -> str:
         return "***"
@@ -87,18 +99,17 @@ class Mask:
     def __init__(
         self, secrets: Iterable[Secret], headers: Headers, token_fields: Iterable[str] = ()
     ) -> None:
-        raw = [secret.reveal() for secret in secrets]
-        found = {text for secret in raw for text in _shown(secret)}
+        hidden: set[str] = set()
+        for secret in secrets:
+            hidden |= secret.masked
         for name in (*_TOKENS, *token_fields):
             for value in headers.values(name):
                 if not value.lower().startswith(_SIGNATURE):
-                    tokens = {value, value.partition(" ")[2]}
-                    found |= tokens
-                    raw += [token.encode() for token in tokens]
-        hidden = {spelled for text in found for spelled in _spellings(text)}
-        hidden |= {part for secret in raw for part in _in_base64(secret.strip())}
+                    for token in (value, value.partition(" ")[2]):
+                        spelled = (*_spellings(token), *_in_base64(token.encode().strip()))
+                        hidden |= _long_enough(spelled)
         # The longest first: one may be a part of another.
-        self._hidden = sorted((t for t in hidden if len(t) >= _MIN_MASKED), key=len, reverse=True)
+        self._hidden = sorted(hidden, key=len, reverse=True)
 
     @property
     def longest(self) -> int:
@@ -121,6 +132,11 @@ class Mask:
     def signed(self, parts: Iterable[bytes | None]) -> str:
         """Return a signed text with its parts joined, and a mask where the secret belongs."""
         return self.text("".join(MASK if part is None else _readable(part) for part in parts))
+
+
+def _long_enough(texts: Iterable[str]) -> frozenset[str]:
+    """Return those of these texts that are masked."""
+    return frozenset(text for text in texts if len(text) >= _MIN_MASKED)
 
 
 def _spellings(text: str) -> Iterator[str]:

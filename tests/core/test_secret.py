@@ -114,6 +114,14 @@ def test_tokens_of_the_request_are_hidden_and_signatures_are_not() -> None:
     assert shown == "*** *** *** *** Signature=c2ln"
 
 
+def test_what_is_hidden_of_a_secret_is_found_out_once() -> None:
+    """All secrets of a configuration are looked for in each answer of an upstream that is kept."""
+    secret = Secret("a b/c+d-4711")
+    assert secret.masked is secret.masked
+    assert {"a b/c+d-4711", "a%20b%2Fc%2Bd-4711", "a+b%2fc%2bd-4711"} <= secret.masked
+    assert Mask((secret,), Headers()).whole("key=a+b%2fc%2bd-4711") == "key=***"
+
+
 def test_nothing_is_hidden_that_is_too_short_to_be_a_secret() -> None:
     assert Mask(SECRETS, Headers((("Cookie", ""),))).text("abc") == "abc"
 
