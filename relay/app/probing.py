@@ -1,16 +1,12 @@
 """Tries each upstream of a configuration, and each token server, without an event."""
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from relay.app.upstream_parts import (
-    oauth2_of,
-    probe_target,
-    token_server_target,
-    token_source,
-)
+from relay.app.upstream_parts import credentials_of, ip_networks, oauth2_of, token_source
 from relay.app.upstream_tls import (
     ClientTls,
     Contexts,
@@ -19,10 +15,12 @@ from relay.app.upstream_tls import (
     upstream_files,
 )
 from relay.config import Settings
-from relay.config.upstream_settings import Upstream
+from relay.config.upstream_settings import OAuth2Client, Upstream
 from relay.core.clock import Clock
 from relay.core.urls import without_query
-from relay.delivery.probe import Step, probe, probe_connection
+from relay.delivery.oauth2 import MAX_ASKING
+from relay.delivery.probe import ProbeTarget, Step, probe, probe_connection
+from relay.delivery.tokens import TokenSource
 
 #: How many are tried at a time.
 _AT_ONCE: Final = 16
@@ -85,7 +83,7 @@ async def _try_upstream(name: str, settings: Upstream, tls: Contexts, clock: Clo
     client = oauth2_of(settings)
     context = tls.get(upstream_files(settings))
     if client is None:
-        return await probe(probe_target(settings, None, context), clock)
+        return await probe(_target(settings, None, context), clock)
     tokens = token_source(
         name,
         client,
@@ -96,7 +94,7 @@ async def _try_upstream(name: str, settings: Upstream, tls: Contexts, clock: Clo
         observer=_Unobserved(),
     )
     try:
-        return await probe(probe_target(settings, tokens, context), clock)
+        return await probe(_target(settings, tokens, context), clock)
     finally:
         await tokens.close()
 
@@ -106,7 +104,7 @@ async def _try_token_server(_: str, settings: Upstream, tls: Contexts, clock: Cl
     if client is None:
         return []
     context = tls.get(token_server_files(settings))
-    return await probe_connection(token_server_target(settings, client, context), clock)
+    return await probe_connection(_token_server_target(settings, client, context), clock)
 
 
 _Try = Callable[[str, Upstream, Contexts, Clock], Awaitable[list[Step]]]
@@ -114,6 +112,33 @@ _TRIES: Final[dict[str, _Try]] = {
     UPSTREAM: _try_upstream,
     TOKEN_SERVER: _try_token_server,
 }
+
+
+def _target(
+    settings: Upstream, tokens: TokenSource | None, tls: ssl.SSLContext | None
+) -> ProbeTarget:
+    """Return what is tried of an upstream, as its sender would send there.
+
+    tokens: as for `credentials_of`.
+    """
+    return ProbeTarget(
+        settings.url,
+        settings.timeout.total_seconds(),
+        tls=tls,
+        server_name=settings.tls.server_name,
+        allowed=ip_networks(settings.allow_addresses),
+        credentials=credentials_of(settings, tokens),
+        tokens=tokens,
+    )
+
+
+def _token_server_target(
+    settings: Upstream, client: OAuth2Client, tls: ssl.SSLContext | None
+) -> ProbeTarget:
+    """Return what is tried of an upstream's token server, as tokens are fetched there."""
+    seconds = min(MAX_ASKING, settings.timeout.total_seconds())
+    allowed = ip_networks(settings.allow_addresses)
+    return ProbeTarget(client.token_url, seconds, tls=tls, allowed=allowed)
 
 
 class _Unobserved:

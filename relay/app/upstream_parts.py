@@ -21,7 +21,6 @@ from relay.core.urls import query_values
 from relay.delivery.credentials import Credentials, Tokens
 from relay.delivery.http import Origin, Pool
 from relay.delivery.oauth2 import MAX_ANSWER, MAX_ASKING, Client
-from relay.delivery.probe import ProbeTarget
 from relay.delivery.sender import HttpSender
 from relay.delivery.tokens import TokenObserver, TokenSource
 from relay.signatures.shared_secret import Signer
@@ -50,36 +49,9 @@ def http_sender(
         signer=Signer(settings.signing_secrets) if settings.signing_secrets else None,
         tls=tls,
         server_name=settings.tls.server_name,
-        allowed=_networks(settings.allow_addresses),
+        allowed=ip_networks(settings.allow_addresses),
         credentials=credentials,
     )
-
-
-def probe_target(
-    settings: UpstreamSettings, tokens: TokenSource | None, tls: ssl.SSLContext | None
-) -> ProbeTarget:
-    """Return what is tried of an upstream, as its sender would send there.
-
-    tokens: as for `credentials_of`.
-    """
-    return ProbeTarget(
-        settings.url,
-        settings.timeout.total_seconds(),
-        tls=tls,
-        server_name=settings.tls.server_name,
-        allowed=_networks(settings.allow_addresses),
-        credentials=credentials_of(settings, tokens),
-        tokens=tokens,
-    )
-
-
-def token_server_target(
-    settings: UpstreamSettings, client: OAuth2Client, tls: ssl.SSLContext | None
-) -> ProbeTarget:
-    """Return what is tried of an upstream's token server, as tokens are fetched there."""
-    seconds = min(MAX_ASKING, settings.timeout.total_seconds())
-    allowed = _networks(settings.allow_addresses)
-    return ProbeTarget(client.token_url, seconds, tls=tls, allowed=allowed)
 
 
 def credentials_of(settings: UpstreamSettings, tokens: Tokens | None) -> Credentials | None:
@@ -126,11 +98,12 @@ def token_source(
         longest_body=MAX_ANSWER,
         timeout=min(MAX_ASKING, timeout.total_seconds()),
         tls=tls,
-        allowed=_networks(allow_addresses),
+        allowed=ip_networks(allow_addresses),
     )
     asking = Client(client.token_url, client.client_id, client.client_secret, client.scope)
     return TokenSource(name, asking, pool, clock=clock, observer=observer)
 
 
-def _networks(configured: Iterable[NetAddrNetwork]) -> list[IPNetwork]:
+def ip_networks(configured: Iterable[NetAddrNetwork]) -> list[IPNetwork]:
+    """Return `allow_addresses` as the client to upstreams takes them."""
     return [ip_network(str(each.cidr)) for each in configured]
