@@ -125,6 +125,8 @@ class Bench:
         worker = self.worker(self.upstream(rate))
         async with asyncio.TaskGroup() as group:
             group.create_task(worker.run())
+            # Else the time would run before it has begun to serve.
+            await self.come_to_rest()
             yield worker
             worker.stop()
 
@@ -137,11 +139,15 @@ class Bench:
         """Let the time run, in steps; in each of them everything comes to rest."""
         for _ in range(round(seconds / step)):
             await self.clock.advance(step)
-            await self.clock.advance(0)
-            while self.spool.under_way:
-                await run_loop_until(lambda: not self.spool.under_way)
-                await self.clock.advance(0)
+            await self.come_to_rest()
             self.most_leased = max(self.most_leased, await self.leased())
+
+    async def come_to_rest(self) -> None:
+        """Return when nothing is under way at the present time."""
+        await self.clock.advance(0)
+        while self.spool.under_way:
+            await run_loop_until(lambda: not self.spool.under_way)
+            await self.clock.advance(0)
 
     async def leased(self) -> int:
         stats = await self.spool.stats()
