@@ -37,7 +37,8 @@ from relay.core.errors import ConfigError
 from relay.core.secret import Secret
 from relay.providers import Provider, ProviderInfo, RequestShape, Window
 from relay.providers.builtin import names, provider_named
-from relay.providers.inline.provider import InlineProvider, problems
+from relay.providers.inline.problems import problems
+from relay.providers.inline.provider import InlineProvider
 
 # ---- a provider described in a file ---------------------------------------------------------
 

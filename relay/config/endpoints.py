@@ -28,7 +28,7 @@ from relay.providers import (
 from relay.providers.builtin import UnknownProvider, names, provider_named
 from relay.providers.inline import PUBLIC_KEY_SCHEMES
 from relay.providers.inline import provider as inline
-from relay.providers.inline.provider import problems
+from relay.providers.inline.problems import problems
 
 # ---- an endpoint in its provider's terms ----------------------------------------------------
 

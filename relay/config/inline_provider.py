@@ -11,7 +11,13 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from relay.config.types import HeaderName, HostName, JsonPointer, Label, Network, Section, default
+from relay.config.message_fields import (
+    HeaderField,
+    MessageField,
+    MessageFields,
+    SignatureField,
+)
+from relay.config.types import HostName, JsonPointer, Label, Network, Section, default
 from relay.core.request import MAX_REFERENCES, OnReplay
 from relay.providers import AddressList, Environment, RequiredField, inline
 
@@ -30,53 +36,6 @@ class Networks(Section):
         networks = tuple(str(network) for network in self.cidrs)
         listings = (AddressList(CONFIGURATION, networks),) if networks else ()
         return Environment(listings, self.hosts)
-
-
-class HeaderField(Section):
-    """A header field of the request."""
-
-    header: HeaderName = Field(description="Its name.", examples=["X-Hub-Signature-256"])
-
-    def fields(self) -> tuple[inline.Field, ...]:
-        return (inline.HeaderField(self.header),)
-
-
-class JsonField(Section):
-    """A field of the body."""
-
-    json_: JsonPointer = Field(alias="json", description="A JSON pointer.", examples=["/signature"])
-
-    def fields(self) -> tuple[inline.Field, ...]:
-        return (inline.JsonField(self.json_),)
-
-
-class JsonFields(Section):
-    """Fields of the body, taken together."""
-
-    json_: tuple[JsonPointer, ...] = Field(
-        alias="json",
-        min_length=1,
-        description="JSON pointers.",
-        examples=[["/id", "/status"]],
-    )
-
-    def fields(self) -> tuple[inline.Field, ...]:
-        return tuple(inline.JsonField(pointer) for pointer in self.json_)
-
-
-def _field_tag(value: object) -> str:
-    held = value if isinstance(value, dict) else {}
-    return "json" if "json" in held or isinstance(value, JsonField | JsonFields) else "header"
-
-
-MessageField = Annotated[
-    Annotated[HeaderField, Tag("header")] | Annotated[JsonField, Tag("json")],
-    Discriminator(_field_tag),
-]
-MessageFields = Annotated[
-    Annotated[HeaderField, Tag("header")] | Annotated[JsonFields, Tag("json")],
-    Discriminator(_field_tag),
-]
 
 
 def _no_empty(text: str) -> str:
@@ -146,29 +105,76 @@ class SignedTime(Section):
         return inline.TimeRule(source, self.unit)
 
 
+JwtAlgorithm = Literal[
+    "HS256",
+    "HS384",
+    "HS512",
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "EdDSA",
+]
+
+
+class JwtClaims(Section):
+    """Claims that tie a token to its message."""
+
+    body_sha256: str = Field(
+        min_length=1,
+        description="The claim that holds the SHA-256 of the body, in hexadecimal or base64url.",
+        examples=["request_hash"],
+    )
+
+
 class Signature(Section):
     """How messages are signed."""
 
-    scheme: Literal["hmac", "digest", "rsa", "ed25519", "token"] = Field(
-        description="The kind of signature.", examples=["hmac"]
-    )
-    algorithm: Literal["sha1", "sha256", "sha512"] = default("sha256", description="The hash.")
-    secret_encoding: Literal["text", "base64", "hex"] = default(
-        "text", description="How the secret is written."
-    )
+    scheme: inline.Scheme = Field(description="The kind of signature.", examples=["hmac"])
+    algorithm: inline.Algorithm = default("sha256", description="The hash.")
+    secret_encoding: inline.KeyEncoding = default("text", description="How the secret is written.")
     strip_prefix: str | None = default(None, description="What to cut off the secret's beginning.")
-    from_: MessageField = Field(
-        alias="from", description="Where it stands.", examples=[{"header": "X-Hub-Signature-256"}]
+    from_: SignatureField | None = default(
+        None,
+        alias="from",
+        description="Where it stands. Default for basic and jwt: Authorization.",
+        examples=[{"header": "X-Hub-Signature-256"}],
     )
     format: str = default("{signature}", description="What stands around it.")
-    encoding: Literal["hex", "base64"] = default("hex", description="How it is written.")
+    encoding: inline.Encoding = default("hex", description="How it is written.")
     signed: str = default("{body}", description="What is signed.")
     timestamp: SignedTime | None = default(None, description="The time that is signed.")
+    algorithms: tuple[JwtAlgorithm, ...] = default(
+        (), description="With jwt: the algorithms a token may name.", examples=[["HS256"]]
+    )
+    audience: str | None = default(
+        None, description="With jwt: the `aud` of a token.", examples=["relay"]
+    )
+    issuer: str | None = default(
+        None, description="With jwt: the `iss` of a token.", examples=["https://sender.example"]
+    )
+    exp: Literal["required", "optional"] = default(
+        "required",
+        description="With jwt: whether a token must say when it ends.",
+        examples=["optional"],
+    )
+    claims: JwtClaims | None = default(
+        None,
+        description="With jwt: claims that tie a token to its message.",
+        examples=[{"body_sha256": "request_hash"}],
+    )
 
     def rule(self) -> inline.SignatureRule:
+        source: inline.Source = inline.HeaderField("Authorization")
+        if self.from_ is not None:
+            source = self.from_.source()
         return inline.SignatureRule(
             scheme=self.scheme,
-            source=self.from_.fields()[0],
+            source=source,
             algorithm=self.algorithm,
             key_encoding=self.secret_encoding,
             strip_prefix=self.strip_prefix or "",
@@ -176,6 +182,16 @@ class Signature(Section):
             encoding=self.encoding,
             signed=self.signed,
             time=None if self.timestamp is None else self.timestamp.rule(),
+            jwt=self._jwt() if self.scheme == "jwt" else None,
+        )
+
+    def _jwt(self) -> inline.JwtRule:
+        return inline.JwtRule(
+            algorithms=self.algorithms,
+            audience=self.audience,
+            issuer=self.issuer,
+            expires=self.exp == "required",
+            body_sha256=None if self.claims is None else self.claims.body_sha256,
         )
 
 
@@ -184,7 +200,7 @@ class InlineProvider(Section):
 
     name: Label = Field(description="Its name.", examples=["github"])
     networks: dict[str, Networks] = default({}, description="Addresses, by environment.")
-    methods: tuple[Literal["POST", "PUT", "PATCH", "DELETE", "GET"], ...] = default(
+    methods: tuple[Literal["POST", "PUT", "PATCH", "DELETE", "GET", "HEAD"], ...] = default(
         ("POST",), min_length=1, description="Request methods.", examples=[["POST"]]
     )
     signature: Signature = Field(

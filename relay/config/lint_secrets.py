@@ -18,7 +18,7 @@ from relay.core.sealing import KEY_BYTES, key_bytes
 from relay.core.secret import Secret
 from relay.providers import ProviderInfo
 from relay.providers.inline import PUBLIC_KEY_SCHEMES
-from relay.providers.inline.signature import key
+from relay.providers.inline.verifiers import key
 
 #: RFC 2104 discourages keys shorter than the hash; 128 bits cannot be guessed.
 MIN_SECRET_LENGTH: Final = 16

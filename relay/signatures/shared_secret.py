@@ -16,10 +16,16 @@ from relay.signatures import Encoding
 
 # ---- HMAC (RFC 2104) ------------------------------------------------------------------------
 
-Algorithm = Literal["sha1", "sha256", "sha512"]
+Algorithm = Literal["md5", "sha1", "sha256", "sha384", "sha512"]
 
 _HASHES: Final = MappingProxyType(
-    {"sha1": hashlib.sha1, "sha256": hashlib.sha256, "sha512": hashlib.sha512}
+    {
+        "md5": hashlib.md5,
+        "sha1": hashlib.sha1,
+        "sha256": hashlib.sha256,
+        "sha384": hashlib.sha384,
+        "sha512": hashlib.sha512,
+    }
 )
 
 

@@ -20,13 +20,16 @@ from tests.contracts.provider import new_rsa_keys
             "hmack\n",
             (
                 "14:17: endpoints.0.provider.signature.scheme: write one of hmac, digest, rsa,"
-                ' ed25519, token; did you mean "hmac"?'
+                ' ed25519, ecdsa, jwt, token, basic, none; did you mean "hmac"?'
             ),
         ),
         (
             "sha256\n",
-            "md5\n",
-            "15:20: endpoints.0.provider.signature.algorithm: write one of sha1, sha256, sha512",
+            "md4\n",
+            (
+                "15:20: endpoints.0.provider.signature.algorithm: write one of md5, sha1, sha256,"
+                ' sha384, sha512; did you mean "md5"?'
+            ),
         ),
         (
             "unit: s",
@@ -115,8 +118,8 @@ def test_its_keys_are_found_among_those_of_an_endpoint(name: str) -> None:
             "[POST]",
             "[post]",
             (
-                "12:17: endpoints.0.provider.methods.0: write one of POST, PUT, PATCH, DELETE, GET;"
-                ' did you mean "POST"?'
+                "12:17: endpoints.0.provider.methods.0: write one of POST, PUT, PATCH, DELETE, GET,"
+                ' HEAD; did you mean "POST"?'
             ),
         ),
     ],

@@ -28,7 +28,7 @@ from relay.ingest.authenticated_knock import AuthenticatedKnock
 from relay.providers import EndpointOptions, RequestShape, SampleOrder
 from relay.providers.builtin import provider_named
 from relay.providers.inline import HeaderField
-from relay.providers.inline.provider import problems
+from relay.providers.inline.problems import problems
 from relay.spool import Stored
 from relay.telemetry.log import LogWriter
 from tests.contracts.provider import keys_for

@@ -19,6 +19,7 @@ from relay.config import (
     Settings,
     inline_provider,
     listener_settings,
+    message_fields,
     routes,
     settings,
     types,
@@ -64,8 +65,12 @@ SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("endpoints.2.provider.networks.*", inline_provider.Networks),
     ("endpoints.2.provider.signature", inline_provider.Signature),
     ("endpoints.2.provider.signature.timestamp", inline_provider.SignedTime),
-    ("endpoints.2.provider.signature.from", inline_provider.HeaderField),
-    ("endpoints.2.provider.event_key", inline_provider.JsonFields),
+    ("endpoints.2.provider.signature.from", message_fields.HeaderField),
+    ("endpoints.2.provider.signature.from", message_fields.AnyHeaderField),
+    ("endpoints.2.provider.signature.from", message_fields.QueryField),
+    ("endpoints.2.provider.signature.from", message_fields.FormField),
+    ("endpoints.2.provider.signature.claims", inline_provider.JwtClaims),
+    ("endpoints.2.provider.event_key", message_fields.JsonFields),
     ("endpoints.2.provider.must.0", inline_provider.MustBe),
     ("endpoints.2.must.0", inline_provider.MustBeOneOf),
 )
@@ -80,6 +85,12 @@ _TITLES = {
     "endpoints.2.provider.event_key": "A field of a message: in the body",
     "endpoints.2.provider.must.0": "An entry of `must`: one value",
     "endpoints.2.must.0": "An entry of `must`: several values",
+}
+
+_OF_MODEL = {
+    message_fields.AnyHeaderField: "A field of a message: any of several headers",
+    message_fields.QueryField: "A field of a message: in the query",
+    message_fields.FormField: "A field of a message: in a form",
 }
 
 #: Where the example file has none, or cannot have one beside its other keys.
@@ -161,8 +172,9 @@ _NAMED: tuple[tuple[object, str], ...] = (
     (upstream_values.FinalStatus, "300 to 599"),
     (settings.Timestamp, "`off` or a mapping"),
     (settings.ProviderChoice, "name of a provider, or a description"),
-    (inline_provider.MessageField, "field of a message"),
-    (inline_provider.MessageFields, "fields of a message"),
+    (message_fields.MessageField, "field of a message"),
+    (message_fields.MessageFields, "fields of a message"),
+    (message_fields.SignatureField, "field of a message"),
     (inline_provider.RequiredText, "text or number"),
 )
 
@@ -296,7 +308,11 @@ def table() -> str:
     lines: list[str] = []
     for place, model in SECTIONS:
         written = re.sub(r"\.[0-9]+", ".*", place)
-        title = _TITLES.get(place) or (f"`{written}`" if written else "The whole file")
+        title = (
+            _OF_MODEL.get(model)
+            or _TITLES.get(place)
+            or (f"`{written}`" if written else "The whole file")
+        )
         about = " ".join((model.__doc__ or "").split())
         if place == "spool":
             title += f", `kind: {model.__name__.removesuffix('Spool').lower()}`"

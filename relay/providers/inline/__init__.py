@@ -11,12 +11,14 @@ from typing import Final, Literal
 from relay.core.request import OnReplay
 from relay.providers import Environment, RequiredField
 
-Scheme = Literal["hmac", "digest", "rsa", "ed25519", "token"]
+Scheme = Literal["hmac", "digest", "rsa", "ed25519", "ecdsa", "jwt", "token", "basic", "none"]
 #: The schemes whose secrets are public keys of the sender.
-PUBLIC_KEY_SCHEMES: Final = frozenset({"rsa", "ed25519"})
-Algorithm = Literal["sha1", "sha256", "sha512"]
+PUBLIC_KEY_SCHEMES: Final = frozenset({"rsa", "ed25519", "ecdsa"})
+#: The schemes whose proof is the secret itself: it is stored, logged and forwarded nowhere.
+TOKEN_SCHEMES: Final = frozenset({"token", "basic"})
+Algorithm = Literal["md5", "sha1", "sha256", "sha384", "sha512"]
 KeyEncoding = Literal["text", "base64", "hex"]
-Encoding = Literal["hex", "base64"]
+Encoding = Literal["hex", "base64", "base64url"]
 Unit = Literal["s", "ms", "rfc1123", "iso8601"]
 
 
@@ -34,7 +36,30 @@ class JsonField:
     pointer: str
 
 
-Field = HeaderField | JsonField
+@dataclass(frozen=True, slots=True)
+class QueryField:
+    """Refers to a parameter of the query, by its decoded name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class FormField:
+    """Refers to a field of a form in the body, by its decoded name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderFields:
+    """Refers to any of several header fields: a signature stands in each that is there."""
+
+    names: tuple[str, ...]
+
+
+Field = HeaderField | JsonField | QueryField | FormField
+#: Where a signature may stand.
+Source = Field | HeaderFields
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +74,31 @@ class TimeRule:
 
 
 @dataclass(frozen=True, slots=True)
+class JwtRule:
+    """What a JSON Web Token has to say (RFC 7519).
+
+    algorithms: those that its header may name (RFC 8725, section 3.1).
+    audience, issuer: its `aud` and `iss`; None where neither is looked at.
+    expires: it has to hold `exp`; one that is there is looked at in any case.
+    body_sha256: the claim that holds the SHA-256 of the body; None where nothing ties the body.
+    """
+
+    algorithms: tuple[str, ...]
+    audience: str | None = None
+    issuer: str | None = None
+    expires: bool = True
+    body_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SignatureRule:
-    """How messages are signed. `format` and `signed` are templates with placeholders in braces."""
+    """How messages are signed. `format` and `signed` are templates with placeholders in braces.
+
+    jwt: for the scheme of this name alone.
+    """
 
     scheme: Scheme
-    source: Field
+    source: Source
     algorithm: Algorithm = "sha256"
     key_encoding: KeyEncoding = "text"
     strip_prefix: str = ""
@@ -61,6 +106,7 @@ class SignatureRule:
     encoding: Encoding = "hex"
     signed: str = "{body}"
     time: TimeRule | None = None
+    jwt: JwtRule | None = None
 
 
 @dataclass(frozen=True, slots=True)

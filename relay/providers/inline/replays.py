@@ -9,7 +9,8 @@ from hashlib import sha256
 
 from relay.core.request import OnReplay
 from relay.providers.inline import Description, HeaderField
-from relay.providers.inline.signed_text import Message, Template
+from relay.providers.inline.message import Message
+from relay.providers.inline.signed_text import Template
 
 
 def can_replay(description: Description) -> bool:

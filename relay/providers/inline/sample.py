@@ -1,48 +1,22 @@
 """Build a signed sample message of a described sender."""
 
-import hashlib
-import hmac
 import json
-from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
 from relay.core.request import ClientAddress, Delivery, Headers, RequestHead, Via
-from relay.core.secret import Secret
 from relay.core.urls import signed_url
 from relay.providers import Sample, SampleOrder
-from relay.providers.inline import Description, Field, HeaderField, JsonField, SignatureRule
-from relay.providers.inline import signature as signing
-from relay.providers.inline.signature import Format, key, time_of
-from relay.providers.inline.signed_text import Message, Template
-from relay.signatures.public_key import instead, sign_rsa
-
-
-def sign_ed25519(key: Secret, message: bytes) -> bytes:
-    """Sign a message with a private key in PEM.
-
-    Raises:
-        ValueError: it is no private Ed25519 key without a passphrase.
-    """
-    try:
-        private = load_pem_private_key(key.reveal(), None)
-    except TypeError:
-        raise ValueError("the private key has a passphrase; give it without one") from None
-    except (ValueError, UnsupportedAlgorithm):
-        raise ValueError(
-            f"not a private Ed25519 key in PEM{instead(key)}; give it with --key, and"
-            " `openssl genpkey -algorithm ed25519 -out key.pem` makes one"
-        ) from None
-    if not isinstance(private, Ed25519PrivateKey):
-        raise ValueError("the private key is not an Ed25519 key")  # noqa: TRY004 - a bad value
-    return private.sign(message)
+from relay.providers.inline import Description, Field, HeaderField, HeaderFields, JsonField
+from relay.providers.inline.formats import Format
+from relay.providers.inline.message import Message
+from relay.providers.inline.signature import time_of
+from relay.providers.inline.signed_text import Template
+from relay.providers.inline.signed_times import write_time
+from relay.providers.inline.signing import signed
 
 
 def sample(description: Description, order: SampleOrder) -> Sample:
@@ -55,7 +29,7 @@ def sample(description: Description, order: SampleOrder) -> Sample:
     """
     rule = description.signature
     time = time_of(rule)
-    timestamp = "" if time is None else signing.write_time(order.at, time.unit)
+    timestamp = "" if time is None else write_time(order.at, time.unit)
     headers = {"Content-Type": "application/json"}
     body: dict[str, Any] = {"id": str(uuid4()), "type": "sample"}
     template = None if rule.scheme == "token" else Template(rule.signed)
@@ -74,8 +48,11 @@ def sample(description: Description, order: SampleOrder) -> Sample:
     filled: Sequence[bytes | None] = ()
     if template is not None:
         filled = template.fill(_message(description, order, headers, body), timestamp)
-    signature = Format(rule.format).write(_signed(rule, order, filled), timestamp)
-    _set(rule.source, signature, headers, body)
+    signature = Format(rule.format).write(signed(rule, order, filled), timestamp)
+    source = rule.source
+    if isinstance(source, HeaderFields):
+        source = HeaderField(source.names[0])
+    _set(source, signature, headers, body)
     return Sample(description.methods[0], "", Headers(tuple(headers.items())), _json(body))
 
 
@@ -90,32 +67,14 @@ def _message(
     return Message(delivery, url)
 
 
-def _signed(rule: SignatureRule, order: SampleOrder, filled: Sequence[bytes | None]) -> str:
-    if rule.scheme == "ed25519":
-        return _written(sign_ed25519(order.secret, b"".join(part or b"" for part in filled)), rule)
-    if rule.scheme == "rsa":
-        signature = sign_rsa(order.secret, b"".join(part or b"" for part in filled))
-        return _written(b64decode(signature), rule)
-    secret = key(rule, order.secret).reveal()
-    if rule.scheme == "token":
-        return secret.decode("latin-1")
-    text = b"".join(secret if part is None else part for part in filled)
-    if rule.scheme == "hmac":
-        found = hmac.digest(secret, text, rule.algorithm)
-    else:
-        found = hashlib.new(rule.algorithm, text).digest()
-    return _written(found, rule)
-
-
-def _written(signature: bytes, rule: SignatureRule) -> str:
-    return signature.hex() if rule.encoding == "hex" else b64encode(signature).decode("ascii")
-
-
 def _set(field: Field, value: str, headers: dict[str, str], body: dict[str, Any]) -> None:
-    if isinstance(field, HeaderField):
-        headers[field.name] = value
-    else:
-        _put(body, field.pointer[1:].split("/"), value)
+    match field:
+        case HeaderField(name):
+            headers[name] = value
+        case JsonField(pointer):
+            _put(body, pointer[1:].split("/"), value)
+        case _:
+            raise ValueError("a sample of a form or a query is not available yet")
 
 
 def _put(body: dict[str, Any], steps: list[str], value: str) -> None:

@@ -21,7 +21,7 @@ from relay.core.request import ClientAddress, Delivery, Headers, RequestHead, Vi
 from relay.core.secret import Secret
 from relay.providers import EndpointOptions
 from relay.providers.builtin import provider_named
-from relay.providers.inline.signature import MAX_SIGNATURES, Format
+from relay.providers.inline.formats import MAX_SIGNATURES, Format
 from relay.signatures import Verifier
 from relay.signatures.public_key import Ed25519, Rsa
 from relay.signatures.shared_secret import Digest, Hmac, Token

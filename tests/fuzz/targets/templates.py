@@ -9,13 +9,8 @@ import json
 from relay.core.errors import Reason, Refusal
 from relay.core.urls import signed_url
 from relay.providers.inline.ambiguity import Ambiguity
-from relay.providers.inline.signed_text import (
-    Literal,
-    Message,
-    Part,
-    Placeholder,
-    Template,
-)
+from relay.providers.inline.message import Message
+from relay.providers.inline.signed_text import Literal, Part, Placeholder, Template
 from tests.providers.inline.describe import message
 
 _URL = signed_url("https://pay.example.com/in?b=2")

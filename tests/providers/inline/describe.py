@@ -10,8 +10,8 @@ from relay.core.secret import Secret
 from relay.core.urls import SignedUrl
 from relay.providers import EndpointOptions, Environment, Inspector
 from relay.providers.inline import Description, Field, HeaderField, SignatureRule
+from relay.providers.inline.message import Message
 from relay.providers.inline.provider import InlineProvider
-from relay.providers.inline.signed_text import Message
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 

@@ -1,0 +1,199 @@
+"""A message as descriptions look at it: header fields, URL, and values of the body."""
+
+from functools import cached_property, lru_cache
+
+from relay.core import form, strict_json
+from relay.core.errors import Reason, Refusal
+from relay.core.form import Form
+from relay.core.json_pointer import Pointer, json_text
+from relay.core.request import Delivery
+from relay.core.strict_json import JsonObject, minify
+from relay.core.urls import SignedUrl
+from relay.providers import received_url
+from relay.providers.inline import (
+    Field,
+    HeaderField,
+    HeaderFields,
+    JsonField,
+    QueryField,
+    Source,
+)
+
+
+class Message:
+    """A delivery and its signed URL; what is derived from the body is computed once, on demand."""
+
+    def __init__(self, delivery: Delivery, public: SignedUrl | None) -> None:
+        """Wrap the delivery; `public` is the configured URL, if there is one."""
+        self._head = delivery.head
+        self._public = public
+        self.method = delivery.head.method
+        self.body = delivery.body
+        self._json_limits = delivery.json_limits
+        self.body_digest = delivery.body_sha256
+
+    @cached_property
+    def json(self) -> JsonObject:
+        """The body, parsed strictly.
+
+        Raises:
+            Refusal: BODY_MALFORMED.
+        """
+        return strict_json.parse_object(self.body, self._json_limits)
+
+    @cached_property
+    def form(self) -> Form:
+        """The body, parsed as a form.
+
+        Raises:
+            Refusal: BODY_MALFORMED.
+        """
+        return form.parse(self.body)
+
+    @cached_property
+    def query(self) -> Form:
+        """The query that arrived.
+
+        Raises:
+            Refusal: BODY_MALFORMED.
+        """
+        return form.parse(self._head.query[1:].encode("latin-1"))
+
+    @cached_property
+    def minified_body(self) -> bytes:
+        return minify(self.body)
+
+    @cached_property
+    def url(self) -> SignedUrl:
+        """The configured URL, or else what arrived.
+
+        Raises:
+            Refusal: SIGNATURE_MISMATCH when there is no single Host.
+        """
+        if self._public is not None:
+            return self._public
+        return received_url(self._head)
+
+    @property
+    def path(self) -> str:
+        return self._head.path if self._public is None else self._public.path
+
+    @property
+    def path_query(self) -> str:
+        return self._head.target if self._public is None else self._public.path_query
+
+    def header(self, name: str) -> str:
+        """Return the value of a header field.
+
+        Raises:
+            Refusal: SIGNATURE_MISSING when it is not there exactly once, or is empty.
+        """
+        value = self._head.headers.single(name.lower())
+        if value is None:
+            raise Refusal(Reason.SIGNATURE_MISSING, f"{name} is not there exactly once")
+        return value
+
+    def field(self, pointer: Pointer) -> str:
+        """Return a field of the body as text; empty when it is not there.
+
+        Raises:
+            Refusal: BODY_MALFORMED; FIELD_INVALID when it is an object or a list, or spelled in
+                upper and lower case.
+        """
+        other = pointer.other_spelling(self.json)
+        if other is not None:
+            raise Refusal(Reason.FIELD_INVALID, f"{other} is another spelling in /{pointer.name}")
+        text = json_text(pointer.find(self.json))
+        if text is None:
+            raise Refusal(Reason.FIELD_INVALID, f"/{pointer.name} is an object or a list")
+        return text
+
+    def form_field(self, name: str) -> str:
+        """Return a field of the form in the body; empty when it is not there.
+
+        Raises:
+            Refusal: BODY_MALFORMED; FIELD_INVALID when it is there more than once.
+        """
+        return _one(self.form, name)
+
+    def parameter(self, name: str) -> str:
+        """Return a parameter of the query; empty when it is not there.
+
+        Raises:
+            Refusal: BODY_MALFORMED; FIELD_INVALID when it is there more than once.
+        """
+        return _one(self.query, name)
+
+    def check_single(self, pointer: Pointer) -> None:
+        """Check that a list of the body holds exactly one entry.
+
+        Raises:
+            Refusal: BODY_MALFORMED; FIELD_INVALID when it holds none or several, or is no list.
+        """
+        entries = pointer.find(self.json)
+        if not isinstance(entries, list):
+            raise Refusal(Reason.FIELD_INVALID, f"/{pointer.name} is no list")
+        if len(entries) != 1:
+            detail = f"/{pointer.name} holds {len(entries)} entries, and exactly one is taken"
+            raise Refusal(Reason.FIELD_INVALID, detail)
+
+    def signatures(self, source: Source) -> tuple[str, ...]:
+        """Return the values that hold a signature: one, or of each of several fields there is.
+
+        Raises:
+            Refusal: SIGNATURE_MISSING when there is none, and as `required` does.
+        """
+        if not isinstance(source, HeaderFields):
+            return (self.required(source),)
+        found = [self._head.headers.single(name.lower()) for name in source.names]
+        if values := tuple(filter(None, found)):
+            return values
+        named = ", ".join(source.names)
+        raise Refusal(Reason.SIGNATURE_MISSING, f"none of {named} is there exactly once")
+
+    def required(self, field: Field) -> str:
+        """Return the text of a header field or a field of the body.
+
+        Raises:
+            Refusal: SIGNATURE_MISSING when it is missing or empty, and as `header` and `field` do.
+        """
+        match field:
+            case HeaderField(name):
+                return self.header(name)
+            case JsonField(pointer):
+                name, text = pointer, self.field(_pointer(pointer))
+            case QueryField(name):
+                text = self.parameter(name)
+            case _:
+                name, text = field.name, self.form_field(field.name)
+        if text:
+            return text
+        raise Refusal(Reason.SIGNATURE_MISSING, f"{name} is missing or empty")
+
+    def optional(self, field: Field) -> str | None:
+        """Return the text of a field, or None when it is missing, empty or not unique.
+
+        Raises:
+            Refusal: BODY_MALFORMED.
+        """
+        match field:
+            case HeaderField(name):
+                return self._head.headers.single(name.lower())
+            case JsonField(pointer):
+                return json_text(_pointer(pointer).find(self.json)) or None
+            case QueryField(name):
+                values = self.query.values(name)
+            case _:
+                values = self.form.values(field.name)
+        return values[0] or None if len(values) == 1 else None
+
+
+def _one(form: Form, name: str) -> str:
+    values = form.values(name)
+    if len(values) > 1:
+        raise Refusal(Reason.FIELD_INVALID, f"{name} is there more than once")
+    return values[0] if values else ""
+
+
+# An endpoint asks for the same few each time.
+_pointer = lru_cache(maxsize=1024)(Pointer)

@@ -1,0 +1,156 @@
+"""The mistakes of a description: where each stands, and what to write instead."""
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Final
+
+from relay.core.request import MAX_REFERENCE
+from relay.providers.inline import (
+    Description,
+    HeaderField,
+    JsonField,
+    SignatureRule,
+    replays,
+)
+from relay.providers.inline.formats import Format
+from relay.providers.inline.signature import signature_fields
+from relay.providers.inline.signed_text import Template
+from relay.providers.required_fields import unsigned
+
+KeyPath = tuple[str, ...]
+
+
+def problems(description: Description) -> Iterator[tuple[KeyPath, str]]:
+    """Yield each mistake: the path of its key, and what to write instead."""
+    rule = description.signature
+    for key, message in _signature_problems(rule):
+        yield ("signature", key), message
+    if rule.scheme == "token" and isinstance(rule.source, HeaderField):
+        for key in ("event_key", "references"):
+            named = [f for f in getattr(description, key) if isinstance(f, HeaderField)]
+            if rule.source.name.lower() in {field.name.lower() for field in named}:
+                yield (key,), "is the token itself, which is shown nowhere; leave it out"
+    for at, field in enumerate(description.references):
+        if isinstance(field, JsonField) and len(field.pointer.encode()) > MAX_REFERENCE:
+            longer = f"is longer than {MAX_REFERENCE} bytes; name another field"
+            yield ("references", str(at)), longer
+    with suppress(ValueError):
+        for key, message in replays.problems(description):
+            yield (key,), message
+        covered = covered_fields(rule)
+        if covered is not None:
+            for at, message in unsigned(description.must, covered):
+                yield ("must", str(at)), message
+
+
+def covered_fields(rule: SignatureRule) -> tuple[str, ...] | None:
+    """Return the only fields of the body that are signed; None under a token, or if all of it is.
+
+    Raises:
+        ValueError: what is signed is no template.
+    """
+    template = Template(rule.signed)
+    return None if rule.scheme == "token" or template.covers_body else template.fields
+
+
+def _signature_problems(rule: SignatureRule) -> Iterator[tuple[str, str]]:
+    template, form = None, None
+    try:
+        form = Format(rule.format)
+    except ValueError as error:
+        yield "format", str(error)
+    try:
+        template = Template(rule.signed)
+    except ValueError as error:
+        yield "signed", str(error)
+    if rule.scheme == "token":
+        yield from _token_problems(rule, form)
+    else:
+        yield from _key_problems(rule)
+        if template is not None:
+            yield from _coverage_problems(rule, template)
+            if form is not None:
+                yield from _time_problems(rule, template, form)
+
+
+#: Header fields of every delivery that reach an upstream (`relay.ingest`).
+_ALWAYS_FORWARDED = ("content-type", "user-agent", "accept")
+
+
+#: Header fields that say something else, and of which a value may be remembered for a while
+#: (`relay.edge.fast_lane`): what clients, proxies and the protocol itself send, and names.
+_GENERAL: Final = re.compile(
+    "accept-.*|cache-control|channel-id|connection|content-.*|host|pragma|via|x-forwarded-.*"
+    "|x-partner-id|x-real-ip"
+)
+
+
+def _token_problems(rule: SignatureRule, form: Format | None) -> Iterator[tuple[str, str]]:
+    if isinstance(rule.source, JsonField):
+        yield "from", "a token in the body would be stored and forwarded; it must be in a header"
+    elif not isinstance(rule.source, HeaderField):
+        yield "from", "a token must be in a header field"
+    elif rule.source.name.lower() in _ALWAYS_FORWARDED:
+        yield "from", "this header field is forwarded; a token must be in one of its own"
+    elif _GENERAL.fullmatch(rule.source.name.lower()):
+        yield "from", "this header field has another meaning; a token must be in one of its own"
+    if rule.signed != "{body}":
+        yield "signed", "a token signs nothing; leave the key out"
+    if rule.time is not None:
+        yield "timestamp", "a token signs no time; leave the key out"
+    if form is not None and form.holds_time:
+        yield "format", "a token signs no time; leave {timestamp} out"
+
+
+def _key_problems(rule: SignatureRule) -> Iterator[tuple[str, str]]:
+    if rule.scheme == "rsa" and rule.algorithm != "sha256":
+        yield "algorithm", "RSA signatures are verified with sha256 alone; leave the key out"
+    if rule.scheme == "rsa" and rule.key_encoding == "hex":
+        yield "secret_encoding", "RSA keys are given in PEM or Base64; leave the key out"
+    if rule.scheme == "ed25519" and rule.algorithm != "sha256":
+        yield "algorithm", "Ed25519 takes no algorithm; leave the key out"
+
+
+def _coverage_problems(rule: SignatureRule, template: Template) -> Iterator[tuple[str, str]]:
+    if not template.covers_body and not template.fields:
+        yield "signed", "covers nothing of the body; put {body}, a hash of it or {json:/path} in"
+    elif not template.covers_body and signature_fields(rule).issuperset(template.fields):
+        message = "covers only the signature itself or its time; name the fields that matter too"
+        yield "signed", message
+    if template.covers_body and isinstance(rule.source, JsonField):
+        message = "a signature inside the body cannot cover all of it; name fields, as {json:/path}"
+        yield "signed", message
+    if rule.scheme == "digest" and not template.holds("secret"):
+        yield "signed", "anybody could compute this; put {secret} where the sender puts it"
+    if rule.scheme != "digest" and template.holds("secret"):
+        yield "signed", "{secret} stands in what a digest hashes; leave it out"
+
+
+def _time_problems(
+    rule: SignatureRule, template: Template, form: Format
+) -> Iterator[tuple[str, str]]:
+    source = rule.time.source if rule.time is not None else None
+    if rule.time is not None and source is None and not form.holds_time:
+        message = "say where the time stands: from: {header: NAME}, or {timestamp} in format"
+        yield "timestamp", message
+    elif source is not None and form.holds_time:
+        yield "timestamp", "the time stands in format already; leave from out"
+    elif rule.time is None and not form.holds_time:
+        if template.holds("timestamp"):
+            yield "signed", "{timestamp} needs the key timestamp, which says where the time stands"
+    elif not _time_is_covered(rule, template):
+        message = "the time is not signed, and anybody could renew it; put {timestamp} into signed"
+        yield ("signed" if rule.time is None else "timestamp"), message
+
+
+def _time_is_covered(rule: SignatureRule, template: Template) -> bool:
+    if template.holds("timestamp"):
+        return True
+    match rule.time.source if rule.time is not None else None:
+        case HeaderField(name):
+            return name.lower() in {each.lower() for each in template.headers}
+        case JsonField(pointer):
+            return template.covers_body or pointer[1:] in template.fields
+        case _:
+            return False

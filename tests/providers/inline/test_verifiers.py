@@ -1,0 +1,126 @@
+"""Verifiers of described signatures, and their keys."""
+
+import hashlib
+import hmac
+from base64 import b64decode, b64encode
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from relay.core.errors import Reason, Refusal
+from relay.core.secret import Secret
+from relay.providers.inline.verifiers import key, text_verifier
+from relay.signatures.public_key import sign_rsa
+from tests.contracts.provider import new_rsa_keys
+from tests.providers.inline.describe import described
+
+SECRETS = (Secret("old"), Secret("new"))
+
+# Secrets as they are written.
+
+
+def verified(rule: dict[str, Any], signature: str, *secrets: str, text: bytes = b"text") -> int:
+    made = text_verifier(described(**rule).signature, [Secret(secret) for secret in secrets])
+    filled = (text, None) if rule.get("scheme") == "digest" else (text,)
+    return made.verify(filled, signature)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "prefix", "text", "found"),
+    [
+        ("text", "", " key\t", b" key\t"),
+        ("text", "whsec_", "whsec_key", b"key"),
+        ("text", "", "whsec_key", b"whsec_key"),
+        ("text", "whsec_", "key", b"key"),
+        ("hex", "", "00fF", b"\x00\xff"),
+        ("base64", "", "AP8=", b"\x00\xff"),
+        ("base64", "", "AP8", b"\x00\xff"),
+        ("base64", "whsec_", "whsec_AP8=", b"\x00\xff"),
+    ],
+)
+def test_what_a_secret_stands_for(encoding: str, prefix: str, text: str, found: bytes) -> None:
+    rule = described(key_encoding=encoding, strip_prefix=prefix).signature
+    assert key(rule, Secret(text)).reveal() == found
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text", "said"),
+    [
+        ("text", " \n", "is empty"),
+        ("base64", "===", "stands for no bytes"),
+        ("text", "whsec_", "is empty"),
+        ("hex", "0", "is not hexadecimal"),
+        ("hex", "xy", "is not hexadecimal"),
+        ("base64", "a", "is not Base64"),
+        ("base64", "AP8-", "is not Base64"),
+    ],
+)
+def test_a_secret_that_is_written_otherwise(encoding: str, text: str, said: str) -> None:
+    rule = described(key_encoding=encoding, strip_prefix="whsec_").signature
+    with pytest.raises(ValueError, match=rf"^secrets\.1: {said}"):
+        text_verifier(rule, (Secret("00ff"), Secret(text)))
+
+
+@pytest.mark.parametrize("encoding", ["hex", "base64"])
+def test_a_digest_holds_the_secret_where_the_template_says(encoding: str) -> None:
+    digest = hashlib.sha512(b"textkey").digest()
+    rule = {"scheme": "digest", "algorithm": "sha512", "encoding": encoding}
+    right = digest.hex() if encoding == "hex" else b64encode(digest).decode()
+    assert verified(rule, right, "other", "key") == 1
+    for wrong in (right.swapcase(), right[:-1], right + "\n", "", "é"):
+        with pytest.raises(Refusal) as caught:
+            verified(rule, wrong, "other", "key")
+        assert caught.value.reason is Reason.SIGNATURE_MISMATCH
+
+
+@pytest.mark.parametrize("algorithm", ["sha1", "sha256", "sha512"])
+def test_hmac(algorithm: str) -> None:
+    mac = hmac.digest(b"key", b"text", algorithm)
+    assert verified({"algorithm": algorithm}, mac.hex(), "other", "key") == 1
+    base64 = {"algorithm": algorithm, "encoding": "base64"}
+    assert verified(base64, b64encode(mac).decode(), "key") == 0
+
+
+@pytest.mark.parametrize("encoding", ["hex", "base64"])
+def test_rsa(encoding: str) -> None:
+    pair, other = new_rsa_keys(), new_rsa_keys()
+    keys = other.verifying.reveal().decode(), pair.verifying.reveal().decode()
+    signature = sign_rsa(pair.signing, b"text")
+    if encoding == "hex":
+        signature = b64decode(signature).hex()
+    rule = {"scheme": "rsa", "encoding": encoding}
+    assert verified(rule, signature, *keys) == 1
+    with pytest.raises(Refusal):
+        verified(rule, signature.upper(), *keys)
+
+
+@pytest.mark.parametrize("encoding", ["hex", "base64"])
+@pytest.mark.parametrize("key_encoding", ["hex", "base64", "text"])
+def test_ed25519(encoding: str, key_encoding: str) -> None:
+    private = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    public = private.public_key().public_bytes_raw()
+    given = public.hex() if key_encoding == "hex" else "whpk_" + b64encode(public).decode()
+    signature = private.sign(b"text")
+    shown = signature.hex() if encoding == "hex" else b64encode(signature).decode()
+    rule = {
+        "scheme": "ed25519",
+        "encoding": encoding,
+        "key_encoding": key_encoding,
+        "strip_prefix": "whpk_",
+    }
+    assert verified(rule, shown, given) == 0
+    with pytest.raises(Refusal):
+        verified(rule, shown, given, text=b"texts")
+
+
+@pytest.mark.parametrize("scheme", ["rsa", "ed25519"])
+def test_a_key_that_is_none_is_named_by_its_position(scheme: str) -> None:
+    with pytest.raises(ValueError, match=r"^secrets\.0: line 1: "):
+        text_verifier(described(scheme=scheme).signature, (Secret("!"),))
+
+
+def test_a_token() -> None:
+    assert verified({"scheme": "token"}, "two", "one", "two") == 1
+    with pytest.raises(Refusal):
+        verified({"scheme": "token"}, "three", "one", "two")
