@@ -8,7 +8,7 @@ SECONDS := 60
 EXTRA :=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-fast crash browser lint fuzz bench demo docs lock
+.PHONY: help venv test test-fast crash browser interop lint fuzz bench demo docs lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,12 @@ crash: venv ## kill it, cut its power, fill its disk, break its lines: the short
 
 browser: venv ## open the pages in Debian's chromium (a minute)
 	$(BIN)/pytest -q -n auto --dist loadfile -m browser tests/browser $(EXTRA)
+
+# In an environment of its own: what these libraries bring along is none of the other tests' business.
+interop: ## compare with the public libraries of senders (a minute)
+	python3 -m venv .venv-interop
+	.venv-interop/bin/pip install -q -e '.[interop]'
+	.venv-interop/bin/pytest -q -n auto -m interop tests/interop $(EXTRA)
 
 lint: venv ## check style, format, types and the layers of packages
 	$(BIN)/ruff check .

@@ -88,7 +88,7 @@ def test_ci_calls_targets_that_there_are(target: str) -> None:
 
 def test_ci_calls_make_for_all_that_comes_after_the_tests() -> None:
     called = re.findall(r"\bmake ([a-z-]+)", (ROOT / ".ci/run").read_text())
-    assert called == ["crash", "browser", "fuzz", "lint"]
+    assert called == ["crash", "browser", "interop", "fuzz", "lint"]
 
 
 @pytest.mark.debian

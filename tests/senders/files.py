@@ -1,5 +1,6 @@
 """Reading the files of config/senders, and what each sender signs with."""
 
+import re
 from base64 import b64encode
 from functools import cache
 from pathlib import Path
@@ -13,21 +14,27 @@ SENDERS = Path(__file__).parents[2] / "config/senders"
 NAMES = tuple(sorted(path.stem for path in SENDERS.glob("*.yaml")))
 #: A public key of the documentation of Standard Webhooks.
 ED25519 = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4="
+_VARIABLE = re.compile(r"\$\{env:(\w+)\}")
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
+#: What is no text that somebody chose.
+_SHAPED = {
+    "STRIPE_WEBHOOK_SECRET": WHSEC,
+    "ADYEN_HMAC_KEY": "0123456789abcdef" * 2,
+    "WEBHOOK_SECRET": WHSEC,
+    "WEBHOOK_PUBLIC_KEY": ED25519,
+}
+
+
 def environ() -> dict[str, str]:
-    return {
-        "GITHUB_WEBHOOK_SECRET": "the-secret-of-github",
-        "STRIPE_WEBHOOK_SECRET": WHSEC,
-        "SLACK_SIGNING_SECRET": "the-secret-of-slack",
-        "SHOPIFY_WEBHOOK_SECRET": "the-secret-of-shopify",
-        "SQUARE_SIGNATURE_KEY": "the-secret-of-square",
-        "XENDIT_CALLBACK_TOKEN": "the-token-of-xendit",
-        "ADYEN_HMAC_KEY": "0123456789abcdef" * 2,
-        "WEBHOOK_SECRET": WHSEC,
-        "WEBHOOK_PUBLIC_KEY": ED25519,
+    """Return a value for every variable that a file of config/senders names."""
+    named = {
+        variable: f"the-secret-{variable.lower()}"
+        for name in NAMES
+        for variable in _VARIABLE.findall((SENDERS / f"{name}.yaml").read_text())
     }
+    return named | _SHAPED
 
 
 @cache

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import threading
 from base64 import b64encode
 from collections.abc import Coroutine, Iterator
@@ -91,17 +92,11 @@ def keys(directory: Path) -> tuple[dict[str, str], dict[str, tuple[str, str]]]:
     )
     public = b64encode(ed25519.public_key().public_bytes_raw()).decode()
     variables = environ() | {"WEBHOOK_PUBLIC_KEY": f"whpk_{public}"}
-    shared = {
-        "adyen": "ADYEN_HMAC_KEY",
-        "github": "GITHUB_WEBHOOK_SECRET",
-        "shopify": "SHOPIFY_WEBHOOK_SECRET",
-        "slack": "SLACK_SIGNING_SECRET",
-        "square": "SQUARE_SIGNATURE_KEY",
-        "standard-webhooks": "WEBHOOK_SECRET",
-        "stripe": "STRIPE_WEBHOOK_SECRET",
-        "xendit": "XENDIT_CALLBACK_TOKEN",
+    signing = {
+        name: ("--secret", variables[found[1]])
+        for name in NAMES
+        if (found := re.search(r"secrets: .*env:(\w+)", (SENDERS / f"{name}.yaml").read_text()))
     }
-    signing = {name: ("--secret", variables[variable]) for name, variable in shared.items()}
     signing["wise"] = ("--key", str(directory / "rsa.key"))
     signing["standard-webhooks-ed25519"] = ("--key", str(directory / "ed25519.key"))
     return variables, signing

@@ -75,9 +75,8 @@ def test_a_message_that_is_refused(vector: dict[str, Any], tmp_path: Path) -> No
     assert outcome(bound(vector, tmp_path), message(vector)) == vector["verdict"]
 
 
-def test_every_sender_has_a_message_here() -> None:
-    assert {vector["sender"] for vector in ACCEPTED} == set(NAMES)
-    assert len(NAMES) == 10
+def test_every_message_here_is_of_a_sender() -> None:
+    assert {vector["sender"] for vector in VECTORS} <= set(NAMES)
     assert all(vector["source"] and vector["kind"] for vector in VECTORS)
     # A bare token is nothing that anybody could publish a message with.
     assert {vector["sender"] for vector in VECTORS if vector["kind"] == "made up"} == {"xendit"}
