@@ -445,10 +445,9 @@ async def refused(watched: Watched, number: int) -> None:
                 return
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(
-    ("log_format", "debug"), [("json", False), pytest.param("text", True, marks=pytest.mark.proof)]
-)
+@pytest.mark.parametrize(("log_format", "debug"), [("json", False), ("text", True)])
 async def test_no_secret_is_written_anywhere(
     log_format: str, debug: bool, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

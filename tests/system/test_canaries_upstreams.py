@@ -226,10 +226,9 @@ async def stream(watched: Watched, stop: asyncio.Event) -> None:
     watched.seen.append(("the stream", bytes(said)))
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(
-    ("log_format", "debug"), [("json", False), pytest.param("text", True, marks=pytest.mark.proof)]
-)
+@pytest.mark.parametrize(("log_format", "debug"), [("json", False), ("text", True)])
 async def test_no_credential_is_written_anywhere(
     log_format: str, debug: bool, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

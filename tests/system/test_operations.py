@@ -131,6 +131,7 @@ def newer(tmp_path: Path) -> Path:
 # ---- backup and restore ---------------------------------------------------------------------
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(120)
 async def test_a_restore_loses_nothing_from_before_the_backup(
     machine: Machine, upstream: Upstream
@@ -198,6 +199,7 @@ async def test_a_restore_loses_nothing_from_before_the_backup(
 # ---- upgrade and rollback -------------------------------------------------------------------
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(120)
 async def test_an_upgrade_and_the_way_back(
     machine: Machine, newer: Path, upstream: Upstream
