@@ -7,7 +7,7 @@ them.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from relay.core.errors import Reason, Refusal
 from relay.core.request import (
@@ -113,6 +113,36 @@ class RequiredField:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenRules:
+    """Who may ask an endpoint for an access token, to sign messages with.
+
+    client_id: the name that the sender asks by. keys: the public keys of the sender.
+    life: for how long a token is good.
+    """
+
+    client_id: str
+    keys: tuple[Secret, ...]
+    life: timedelta
+
+
+class IssuedTokens(Protocol):
+    """The access tokens of one endpoint. No I/O: what is issued is written down elsewhere."""
+
+    @property
+    def life(self) -> timedelta: ...
+
+    def issue(self, at: datetime) -> str:
+        """Return a new token, good from now on.
+
+        Raises:
+            Refusal: OVERLOAD, too many are asked for.
+        """
+
+    def knows(self, token: str, at: datetime) -> bool:
+        """Return whether this token was issued here, and is good at this time."""
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointOptions:
     """The settings of one endpoint that its provider needs.
 
@@ -123,6 +153,8 @@ class EndpointOptions:
         message without a proof of its own may be accepted.
     must: checked once a message is verified (`relay.providers.required_fields`).
     merchant_id: the merchant that every message must name.
+    tokens: who may ask for access tokens, where messages are signed with one.
+    issued: those that were issued; None where none are kept, so that none is good.
     """
 
     secrets: tuple[Secret, ...] = ()
@@ -134,6 +166,8 @@ class EndpointOptions:
     enforced: bool = False
     must: tuple[RequiredField, ...] = ()
     merchant_id: str | None = None
+    tokens: TokenRules | None = None
+    issued: IssuedTokens | None = None
 
 
 class AnswerContext(Protocol):
@@ -200,12 +234,35 @@ class SampleOrder:
 
     url: the endpoint's URL; some signatures cover it.
     changes: body fields to set, by name.
+    token, key: of a sender that asks for an access token (`AsksForToken`): that token, and the
+        private key that it is asked for with.
     """
 
     url: str
     secret: Secret
     at: datetime
     changes: Mapping[str, str] = field(default_factory=dict)
+    token: Secret | None = None
+    key: Secret | None = None
+
+
+@runtime_checkable
+class AsksForToken(Protocol):
+    """A provider that may ask the endpoint for an access token before it sends anything else."""
+
+    @property
+    def asks_for_token(self) -> bool:
+        """Whether it does: its samples need a token then."""
+
+    def token_request(self, order: SampleOrder) -> Sample:
+        """Return a signed question for a token.
+
+        Raises:
+            ValueError: the order has no private key for it.
+        """
+
+    def token_in(self, answer: bytes) -> Secret | None:
+        """Return the token in the body of the answer; None where there is none."""
 
 
 class Provider(Protocol):

@@ -7,11 +7,10 @@ import pytest
 
 from relay.core.request import MAX_REFERENCE, Delivery, Headers, References, references
 from relay.core.secret import Secret
-from relay.providers import EndpointOptions, Inspector, SampleOrder
+from relay.providers import EndpointOptions, Inspector, SampleOrder, snap
 from relay.providers.builtin import provider_named
 from relay.providers.inline import HeaderField, JsonField
 from relay.providers.inline.provider import InlineProvider
-from relay.providers.midtrans import snap_messages
 from tests.contracts.provider import NOW, URL, delivery_of, keys_for
 from tests.providers.inline.describe import bound, delivery, described
 
@@ -85,7 +84,7 @@ def test_a_provider_names_the_ids_that_people_hold(
     assert inspector.references(replace(message, head=forged)) == expected
 
 
-@pytest.mark.parametrize("path", [snap_messages.DEBIT, snap_messages.QRIS, snap_messages.ACCOUNT])
+@pytest.mark.parametrize("path", [snap.DEBIT, snap.QRIS, snap.ACCOUNT])
 def test_snap_names_the_ids_of_its_service(path: str) -> None:
     inspector, message = sampled("midtrans-snap", path=path)
     body = json.loads(message.body)
@@ -100,7 +99,7 @@ def test_snap_names_the_ids_of_its_service(path: str) -> None:
 
 
 def test_a_padded_account_number_is_trimmed() -> None:
-    inspector, message = sampled("midtrans-snap", path=snap_messages.ACCOUNT)
+    inspector, message = sampled("midtrans-snap", path=snap.ACCOUNT)
     body = json.loads(message.body) | {"virtualAccountNo": "   12340001 "}
     padded = replace(message, body=json.dumps(body).encode())
     assert ("virtualAccountNo", "12340001") in inspector.references(padded)

@@ -12,7 +12,7 @@ from relay.core.clock import SystemClock
 from relay.core.request import Headers
 from relay.providers import Sample, SampleOrder
 from relay.providers.builtin import provider_named
-from relay.providers.midtrans.snap_messages import LINK
+from relay.providers.snap import LINK
 from tests.contracts.provider import keys_for
 from tests.harness.deliveries import BEARER, ENVIRON, configuration
 from tests.harness.node import Node, output

@@ -19,20 +19,16 @@ from relay.core.errors import Reason
 from relay.core.request import Ack, Headers, IngestResult, Verdict, Verification
 from relay.core.secret import Secret
 from relay.core.strict_json import minify
-from relay.providers import EndpointOptions, Sample, Window
-from relay.providers.midtrans.snap import PROVIDER
-from relay.providers.midtrans.snap_messages import (
-    ACCOUNT,
-    DEBIT,
-    QRIS,
-    SERVICES,
-    answer,
-    message,
-    proxied_answer,
-)
+from relay.providers import EndpointOptions, Sample, SampleOrder, Window
+from relay.providers.midtrans.snap import DIALECT, PROVIDER
+from relay.providers.snap import ACCOUNT, DEBIT, QRIS, samples
+from relay.providers.snap.answers import Answers
 from tests.contracts.provider import RULINGS, delivery_of, outcome
 from tests.harness import optional_tools
 from tests.harness.deliveries import AnswerContext
+
+SERVICES = DIALECT.services
+answer, proxied_answer = Answers(DIALECT).answer, Answers(DIALECT).proxied_answer
 
 NOW = datetime(2026, 1, 5, 17, 0, 9, 123456, tzinfo=UTC)
 STAMP = ("X-TIMESTAMP", "2026-01-06T00:00:09+07:00")
@@ -515,6 +511,10 @@ def test_the_library_takes_short_keys(process: subprocess.Popen[str]) -> None:
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 
+def message(path: str, at: datetime, changes: dict[str, str]) -> samples.Message:
+    return samples.message(SERVICES[path], at, changes)
+
+
 @pytest.mark.parametrize("path", SERVICES)
 def test_a_reference_is_new_each_time(path: str) -> None:
     assert message(path, NOON, {}) != message(path, NOON, {})
@@ -558,4 +558,4 @@ def test_what_cannot_be_set(name: str) -> None:
 
 def test_an_unknown_path_is_told_the_known_ones() -> None:
     with pytest.raises(ValueError, match=re.escape(ACCOUNT)):
-        message("/v1.0/debit/notify/", NOON, {})
+        PROVIDER.sample(SampleOrder("", Secret(""), NOON, {"path": "/v1.0/debit/notify/"}))

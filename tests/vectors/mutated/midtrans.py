@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from relay.core.secret import Secret
 from relay.providers import EndpointOptions
 from relay.providers.midtrans import notification, snap
-from relay.providers.midtrans.snap_messages import ACCOUNT, DEBIT, QRIS
+from relay.providers.snap import ACCOUNT, DEBIT, QRIS
 from tests.vectors.mutated import Message
 
 # ---- HTTP notifications -----------------------------------------------------------------------

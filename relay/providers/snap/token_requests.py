@@ -1,0 +1,80 @@
+"""Answer senders that ask for an access token (B2B), which they sign their messages with.
+
+The question is signed with the sender's private key, over its client id and the time alone: who has
+seen one can ask again within minutes. What is issued is of use only together with the secret that
+messages are signed with.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+from relay.core import strict_json
+from relay.core.errors import Reason, Refusal
+from relay.core.request import Ack, Delivery
+from relay.core.secret import Secret
+from relay.providers import IssuedTokens, Window
+from relay.providers.snap import ACCESS_SERVICE, CLIENT, SIGNATURE, TIMESTAMP, stamp
+from relay.providers.snap.contents import KEYS, check_age, missing, parse_time
+from relay.signatures import OnSigned, SignedText, ignore_signed
+from relay.signatures.public_key import Rsa
+
+#: How far the time of a question may lie from now: it is asked afresh each time.
+_WINDOW: Final = Window(past=timedelta(minutes=5), future=timedelta(minutes=5))
+GRANT: Final = "client_credentials"
+
+
+class TokenRequests:
+    """Verifies questions for a token, and answers them. `issued` has what was given."""
+
+    def __init__(self, client_id: str, keys: Sequence[Secret], issued: IssuedTokens) -> None:
+        """Parse the keys.
+
+        Raises:
+            relay.signatures.public_key.UnusableKey: one of them is no public RSA key.
+        """
+        self._client_id = client_id
+        self._rsa = Rsa(keys)
+        self._issued = issued
+
+    def answer(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Ack:
+        """Return the answer with a new token.
+
+        Raises:
+            Refusal: the question is not the client's own, or too old; or too many are asked.
+        """
+        headers, received_at = delivery.head.headers, delivery.head.received_at
+        client, signed_at, signature = (
+            headers.single(KEYS[name]) or missing(name, Reason.SIGNATURE_MISSING)
+            for name in (CLIENT, TIMESTAMP, SIGNATURE)
+        )
+        if client != self._client_id:
+            raise Refusal(Reason.SIGNATURE_MISMATCH, f"{CLIENT} is not tokens.client_id")
+        at, _ = parse_time(signed_at)
+        text = token_text(client, signed_at)
+        if on_signed is not ignore_signed:
+            on_signed(SignedText((text,), signature))
+        self._rsa.verify(text, signature)
+        check_age(received_at - at, _WINDOW)
+        message = strict_json.parse_object(delivery.body, delivery.json_limits)
+        if message.get("grantType") != GRANT:
+            raise Refusal(Reason.FIELD_INVALID, f"grantType is not {GRANT}")
+        fields = {
+            "responseCode": f"200{ACCESS_SERVICE}00",
+            "responseMessage": "Successful",
+            "accessToken": self._issued.issue(received_at),
+            "tokenType": "Bearer",
+            "expiresIn": str(int(self._issued.life.total_seconds())),
+        }
+        return Ack(
+            200,
+            json.dumps(fields, separators=(",", ":")).encode(),
+            "application/json",
+            ((TIMESTAMP, stamp(received_at)), (CLIENT, client)),
+        )
+
+
+def token_text(client_id: str, signed_at: str) -> bytes:
+    """Return what a question for a token is signed over."""
+    return f"{client_id}|{signed_at}".encode("latin-1")
