@@ -7,7 +7,8 @@ import pytest
 from relay.config import load_text, presets, provider_of
 from relay.providers import builtin
 from tests.config.files import INLINE, changed, good, mistakes
-from tests.senders.files import NAMES, SENDERS, environ, loaded
+from tests.senders.files import loaded
+from tests.senders.keys import NAMES, SENDERS, environ
 
 
 def named(name: str) -> str:

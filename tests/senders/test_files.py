@@ -13,7 +13,8 @@ from relay.config import provider_of
 from relay.config.lint import lint
 from relay.config.loader import schema
 from relay.config.yaml_document import parse
-from tests.senders.files import NAMES, SENDERS, loaded
+from tests.senders.files import loaded
+from tests.senders.keys import NAMES, SENDERS
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -4,37 +4,15 @@ import asyncio
 import os
 import re
 import sys
-from base64 import b64encode
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.contracts.provider import new_rsa_keys
 from tests.harness.node import Node
 from tests.harness.upstream import Upstream
-from tests.senders.files import NAMES, SENDERS, environ
+from tests.senders.keys import NAMES, SENDERS, environ, keys, write_key_files
 
 ROOT = Path(__file__).parents[2]
-
-
-def signing(name: str, directory: Path) -> tuple[dict[str, str], list[str]]:
-    """Return the environment of the relay, and how the sender is told its half of the secret."""
-    given, private = environ(), directory / "private.pem"
-    if name == "wise":
-        keys = new_rsa_keys()
-        (directory / "wise.pem").write_bytes(keys.verifying.reveal())
-        private.write_bytes(keys.signing.reveal())
-        return given, ["--key", str(private)]
-    if name == "standard-webhooks-ed25519":
-        key = Ed25519PrivateKey.generate()
-        public = b64encode(key.public_key().public_bytes_raw()).decode()
-        private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        return given | {"WEBHOOK_PUBLIC_KEY": f"whpk_{public}"}, ["--key", str(private)]
-    variable = re.search(r"secrets: .*env:(\w+)", (SENDERS / f"{name}.yaml").read_text())
-    assert variable is not None
-    return given, ["--secret", given[variable[1]]]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -44,13 +22,14 @@ async def test_a_ready_file_takes_and_delivers_the_sample_of_itself(
     text = (SENDERS / f"{name}.yaml").read_text()
     path = re.search(r"^    path: (\S+)$", text, re.MULTILINE)
     assert path is not None
-    variables, secret = signing(name, tmp_path)
+    write_key_files(name, tmp_path)
+    secret = keys(name).options(tmp_path)
     file = tmp_path / f"{name}.yaml"
     async with Upstream() as upstream:
         text = text.replace("http://127.0.0.1:8081", upstream.url)
         text = text.replace("127.0.0.1:8080", "127.0.0.1:0") + 'admin: {bind: "127.0.0.1:0"}\n'
         file.write_text(text)
-        async with Node(file, variables) as node:
+        async with Node(file, environ()) as node:
             host, port = node.public[0]
             words = ("send", str(file), "--to", f"http://{host}:{port}{path[1]}", *secret)
             sending = await asyncio.create_subprocess_exec(

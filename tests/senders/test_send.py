@@ -2,35 +2,29 @@
 
 import asyncio
 import json
-import re
 import threading
-from base64 import b64encode
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.testing import CliRunner
 
 from relay.cli import application
-from relay.cli.demo.services import asymmetric
 from relay.config.yaml_document import parse
 from tests.harness.node import Node
 from tests.harness.upstream import Upstream, answer
-from tests.senders.files import NAMES, SENDERS, environ
+from tests.senders.keys import NAMES, SENDERS, environ, keys, write_key_files
 
 
 @dataclass
 class Stage:
-    """A running relay with an endpoint for every file, and what each sender signs with."""
+    """A running relay with an endpoint for every file."""
 
     url: str
     upstream: Upstream
     loop: asyncio.AbstractEventLoop
-    signing: dict[str, tuple[str, str]]
 
     def wait(self, waiting: Coroutine[Any, Any, object]) -> None:
         asyncio.run_coroutine_threadsafe(waiting, self.loop).result(30)
@@ -40,7 +34,8 @@ class Stage:
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """A relay in a thread of its own, because the command runs a loop of its own."""
     directory = tmp_path_factory.mktemp("senders")
-    variables, signing = keys(directory)
+    for name in NAMES:
+        write_key_files(name, directory)
     ready, stop = threading.Event(), asyncio.Event()
     running: list[Stage] = []
 
@@ -48,9 +43,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         async with Upstream(answer(200)) as upstream:
             config = directory / "relay.yaml"
             config.write_text(configuration(f"{upstream.url}/hooks"))
-            async with Node(config, variables) as node:
+            async with Node(config, environ()) as node:
                 loop = asyncio.get_running_loop()
-                running.append(Stage(node.url, upstream, loop, signing))
+                running.append(Stage(node.url, upstream, loop))
                 ready.set()
                 await stop.wait()
 
@@ -78,35 +73,15 @@ def configuration(upstream: str) -> str:
     )
 
 
-def keys(directory: Path) -> tuple[dict[str, str], dict[str, tuple[str, str]]]:
-    """Return the variables of the relay, and for each sender the option that it signs with."""
-    rsa, ed25519 = asymmetric(), Ed25519PrivateKey.generate()
-    (directory / "wise.pem").write_text(rsa.verifying)
-    (directory / "rsa.key").write_bytes(rsa.signing.reveal())
-    (directory / "ed25519.key").write_bytes(
-        ed25519.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    public = b64encode(ed25519.public_key().public_bytes_raw()).decode()
-    variables = environ() | {"WEBHOOK_PUBLIC_KEY": f"whpk_{public}"}
-    signing = {
-        name: ("--secret", variables[found[1]])
-        for name in NAMES
-        if (found := re.search(r"secrets: .*env:(\w+)", (SENDERS / f"{name}.yaml").read_text()))
-    }
-    signing["wise"] = ("--key", str(directory / "rsa.key"))
-    signing["standard-webhooks-ed25519"] = ("--key", str(directory / "ed25519.key"))
-    return variables, signing
-
-
 @pytest.mark.parametrize("name", NAMES)
-def test_a_sample_of_every_file_is_stored_and_delivered(name: str, stage: Stage) -> None:
+def test_a_sample_of_every_file_is_stored_and_delivered(
+    name: str, stage: Stage, tmp_path: Path
+) -> None:
     before = len(stage.upstream.received)
     words = ["send", str(SENDERS / f"{name}.yaml"), "--to", f"{stage.url}/{name}"]
-    done = CliRunner().invoke(application(), [*words, *stage.signing[name], "--format", "json"])
+    done = CliRunner().invoke(
+        application(), [*words, *keys(name).options(tmp_path), "--format", "json"]
+    )
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout) == [{"status": 200, "body": "OK"}]
     stage.wait(stage.upstream.has_received(before + 1))

@@ -17,7 +17,8 @@ from relay.core.request import Delivery, Headers, Verification
 from relay.providers import Inspector, Sample
 from tests.contracts.proof import with_headers
 from tests.contracts.provider import delivery_of, flipped_bytes, flipped_text, outcome
-from tests.senders.files import NAMES, WHSEC, base64, endpoint, inspector, wise_key
+from tests.senders.files import WHSEC, base64, endpoint, inspector
+from tests.senders.keys import NAMES, keys
 
 VECTORS: list[dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "vectors/senders.json").read_text()
@@ -28,7 +29,7 @@ OTHERS = {
     "adyen": "00" * 32,
     "standard-webhooks": WHSEC.replace("M", "N"),
     "standard-webhooks-ed25519": "whpk_" + base64(OTHER_ED25519),
-    "wise": wise_key().decode(),
+    "wise": keys("wise").verifying,
 }
 ACCEPTED = [vector for vector in VECTORS if vector["verdict"] == "accepted"]
 REFUSED = [vector for vector in VECTORS if vector["verdict"] != "accepted"]

@@ -1,0 +1,118 @@
+"""What each file of config/senders is configured with, and what its sender signs with.
+
+A pair of keys is made for each file whose scheme has public ones, in the way in which the file
+says that its keys are written; a shared secret is text of the form that it says.
+"""
+
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from relay.config.yaml_document import parse
+
+SENDERS = Path(__file__).parents[2] / "config/senders"
+NAMES = tuple(sorted(path.stem for path in SENDERS.glob("*.yaml")))
+_REFERENCE = re.compile(r"\$\{(env|file):([^}]+)\}")
+_Private = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+
+
+@dataclass(frozen=True)
+class SenderKeys:
+    """The keys of one sender. option: how `relay send` is told the sender's half."""
+
+    verifying: str
+    signing: str
+    option: str
+
+    def options(self, directory: Path) -> list[str]:
+        """Return the words of `relay send`, with a private key in a file of this directory."""
+        if self.option != "--key":
+            return [self.option, self.signing] if self.signing else []
+        file = directory / "private.pem"
+        file.write_text(self.signing)
+        return [self.option, str(file)]
+
+
+def described(name: str) -> Mapping[str, Any]:
+    """Return the endpoint of a file, as it is written there."""
+    data: Any = parse((SENDERS / f"{name}.yaml").read_text()).data
+    endpoint: Mapping[str, Any] = data["endpoints"][0]
+    return endpoint
+
+
+@cache
+def keys(name: str) -> SenderKeys:
+    """Return what a file is configured with and what its sender signs with."""
+    provider = described(name)["provider"]
+    signature = provider["signature"] if isinstance(provider, Mapping) else {}
+    encoding = signature.get("secret_encoding", "text")
+    prefix = signature.get("strip_prefix", "")
+    match signature.get("scheme", "hmac"):
+        case "none":
+            return SenderKeys("", "", "--secret")
+        case "rsa":
+            return _pair(rsa.generate_private_key(65537, 2048), "text", prefix)
+        case "ecdsa":
+            return _pair(ec.generate_private_key(ec.SECP256R1()), encoding, prefix)
+        case "ed25519":
+            return _pair(ed25519.Ed25519PrivateKey.generate(), encoding, prefix)
+        case "basic":
+            return _shared(f"user:the-password-of-{name}")
+    text = f"the-secret-of-{name}-which-is-long-enough"
+    if encoding == "hex":
+        text = text.encode().hex()
+    if encoding == "base64":
+        text = b64encode(text.encode()).decode()
+    return _shared(prefix + text)
+
+
+def environ() -> dict[str, str]:
+    """Return a value for every variable that a file of config/senders names."""
+    named: dict[str, str] = {}
+    for name in NAMES:
+        endpoint = described(name)
+        for kind, variable in _REFERENCE.findall((SENDERS / f"{name}.yaml").read_text()):
+            if kind == "env" and any(variable in each for each in endpoint.get("secrets", ())):
+                named[variable] = keys(name).verifying
+            elif kind == "env":
+                named[variable] = f"the-secret-{variable.lower()}"
+    return named
+
+
+def write_key_files(name: str, directory: Path) -> None:
+    """Write the files that the secrets of a file name."""
+    for each in described(name).get("secrets", ()):
+        found = _REFERENCE.fullmatch(each)
+        if found is not None and found[1] == "file":
+            (directory / found[2]).write_text(keys(name).verifying)
+
+
+def _shared(text: str) -> SenderKeys:
+    return SenderKeys(text, text, "--secret")
+
+
+def _pair(private: _Private, encoding: str, prefix: str) -> SenderKeys:
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    public = private.public_key()
+    if encoding == "text":
+        found = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+        return SenderKeys(found, pem, "--key")
+    raw = (
+        public.public_bytes_raw()
+        if isinstance(public, ed25519.Ed25519PublicKey)
+        else public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    )
+    written = raw.hex() if encoding == "hex" else b64encode(raw).decode()
+    return SenderKeys(prefix + written, pem, "--key")
