@@ -1,10 +1,8 @@
-"""Endpoints in their providers' terms; checks that each fits its own, and overlaps of paths."""
+"""Endpoints in their providers' terms; checks that each fits its own."""
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import combinations, product
 from urllib.parse import urlsplit
 
 from netaddr import IPNetwork
@@ -12,9 +10,12 @@ from netaddr import IPNetwork
 from relay.allowlist import Entry, Mode
 from relay.allowlist.networks import families_mostly_covered, parse_network
 from relay.config import presets
+from relay.config.checks_snap import sender_issues, token_issues
 from relay.config.inline_provider import CONFIGURATION, InlineProvider
+from relay.config.path_overlaps import ClaimedPaths
 from relay.config.secret_text import oddity, without_oddities
 from relay.config.settings import Allowlist, Endpoint, TimeWindow
+from relay.config.snap_sender import SnapSender
 from relay.config.yaml_document import ConfigIssue, Location, shown, suggestion
 from relay.core.secret import Secret
 from relay.providers import (
@@ -22,7 +23,6 @@ from relay.providers import (
     Environment,
     Provider,
     ProviderInfo,
-    RequestShape,
     Window,
 )
 from relay.providers.builtin import UnknownProvider, names, provider_named
@@ -50,6 +50,8 @@ def provider_of(endpoint: Endpoint) -> Provider:
     """
     if isinstance(endpoint.provider, str):
         return provider_named(endpoint.provider)
+    if isinstance(endpoint.provider, SnapSender):
+        return endpoint.provider.provider()
     return inline.InlineProvider(endpoint.provider.description())
 
 
@@ -70,6 +72,7 @@ def endpoint_options(endpoint: Endpoint, info: ProviderInfo) -> EndpointOptions:
         enforced=_enforced(endpoint),
         must=tuple(each.rule() for each in endpoint.must),
         merchant_id=endpoint.merchant_id,
+        tokens=None if endpoint.tokens is None else endpoint.tokens.rules(),
     )
 
 
@@ -107,77 +110,6 @@ def _window(endpoint: Endpoint, info: ProviderInfo) -> Window | None:
     return Window(past=None, future=None)
 
 
-# ---- overlaps: each path below a prefix belongs to one endpoint -----------------------------
-
-_PLACEHOLDER_VALUE = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimedPaths:
-    """The path of one endpoint, and what its provider appends to it."""
-
-    name: str
-    path: str
-    shapes: tuple[RequestShape, ...]
-    location: Location
-
-    @property
-    def is_prefix(self) -> bool:
-        return any(shape.path for shape in self.shapes)
-
-    def paths(self) -> tuple[tuple[str, ...], ...]:
-        """Return every path that requests may have, in segments."""
-        if not self.is_prefix:
-            return (tuple(self.path.split("/")),)
-        prefix = self.path.rstrip("/")
-        return tuple(tuple((prefix + shape.path).split("/")) for shape in self.shapes)
-
-
-def overlap_issues(
-    endpoints: Sequence[ClaimedPaths], place: Callable[[Location], str]
-) -> Iterator[ConfigIssue]:
-    """Yield an issue for the later one of two that overlap, and for a prefix that ends in a slash.
-
-    Equal paths are reported by `relay.config.checks`. place: where a value stands in the file.
-    """
-    for each in endpoints:
-        if each.is_prefix and each.path != "/" and each.path.endswith("/"):
-            message = (
-                "is a prefix, and what is appended begins with a slash; leave the last one out"
-            )
-            own = ((*each.location, "provider"), (*each.location, "callback"))
-            yield ConfigIssue((*each.location, "path"), message, own)
-    for first, second in combinations(endpoints, 2):
-        if first.path == second.path or not (first.is_prefix or second.is_prefix):
-            continue
-        both = (
-            "/".join(one)
-            for one, other in product(second.paths(), first.paths())
-            if _overlap(one, other)
-        )
-        if (path := next(both, None)) is not None:
-            at = place((*first.location, "path"))
-            message = f"{path} belongs to the endpoint {first.name}, at {at}; choose another path"
-            needs = (
-                (*second.location, "provider"),
-                (*first.location, "provider"),
-                (*first.location, "path"),
-            )
-            yield ConfigIssue((*second.location, "path"), message, needs)
-
-
-def _overlap(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    """Return whether a request could match both paths."""
-    return len(one) == len(other) and all(map(_segments_overlap, one, other))
-
-
-def _segments_overlap(one: str, other: str) -> bool:
-    if one.startswith("{") or other.startswith("{"):
-        literal = other if one.startswith("{") else one
-        return literal.startswith("{") or _PLACEHOLDER_VALUE.fullmatch(literal) is not None
-    return one == other
-
-
 # ---- checks of one endpoint -----------------------------------------------------------------
 
 _KEYS = {"window": "timestamp"}
@@ -188,7 +120,8 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 def issues(endpoint: Endpoint, location: Location) -> Iterator[ConfigIssue]:
     """Yield what does not fit its provider; only what needs none, if that is not known."""
     yield from _unsigned(endpoint, location)
-    if isinstance(endpoint.provider, InlineProvider):
+    yield from token_issues(endpoint, location)
+    if not isinstance(endpoint.provider, str):
         wrong = [*_described(endpoint.provider, (*location, "provider"))]
         yield from wrong
         if wrong:
@@ -236,7 +169,7 @@ def claimed_paths(endpoints: Sequence[Endpoint]) -> list[ClaimedPaths]:
 def known_info(endpoint: Endpoint) -> ProviderInfo | None:
     """Return the info of an endpoint's provider; None where the provider has mistakes."""
     described = endpoint.provider
-    if isinstance(described, InlineProvider) and any(_described(described, ())):
+    if not isinstance(described, str) and any(_described(described, ())):
         return None
     try:
         return provider_of(endpoint).info
@@ -244,10 +177,13 @@ def known_info(endpoint: Endpoint) -> ProviderInfo | None:
         return None
 
 
-def _described(described: InlineProvider, location: Location) -> Iterator[ConfigIssue]:
+def _described(described: InlineProvider | SnapSender, location: Location) -> Iterator[ConfigIssue]:
     """Yield the issues of a described provider."""
     if described.name in names():
         yield ConfigIssue((*location, "name"), "is built in; choose another name for this one")
+    if isinstance(described, SnapSender):
+        yield from sender_issues(described, location)
+        return
     for keys, message in problems(described.description()):
         yield ConfigIssue((*location, *keys), message)
 
@@ -318,8 +254,9 @@ def client_key(secret: Secret) -> str | None:
 def oddities(endpoint: Endpoint) -> list[str | None]:
     """Return what is odd about each secret; nothing where they are public keys, in any spelling."""
     provider = endpoint.provider
-    scheme = "" if isinstance(provider, str) else provider.signature.scheme
-    if provider == "midtrans-snap" or scheme in PUBLIC_KEY_SCHEMES:
+    scheme = provider.signature.scheme if isinstance(provider, InlineProvider) else ""
+    asymmetric = isinstance(provider, SnapSender) and provider.snap.signature == "asymmetric"
+    if provider == "midtrans-snap" or asymmetric or scheme in PUBLIC_KEY_SCHEMES:
         return [None] * len(endpoint.secrets)
     return [oddity(secret) for secret in endpoint.secrets]
 
@@ -410,6 +347,7 @@ def _options(
         EndpointOptions(order_id_pattern=whole.order_id_pattern),
         EndpointOptions(partner_id=whole.partner_id),
         EndpointOptions(merchant_id=whole.merchant_id),
+        EndpointOptions(tokens=whole.tokens),
         *(
             (EndpointOptions(callback=whole.callback),)
             if whole.callback in found.info.callbacks
@@ -436,9 +374,11 @@ def _bind(
         found.bind(part)
     except ValueError as error:
         name, _, message = str(error).partition(": ")
-        key, _, position = name.partition(".")
+        key, *inner = name.split(".")
         where = (*location, _KEYS.get(key, key))
-        if position.isdecimal():
-            where = (*where, int(position) + secret)
+        for step in inner:
+            # Secrets are tried one at a time.
+            first = secret if key == "secrets" else 0
+            where = (*where, int(step) + first if step.isdecimal() else step)
         return [ConfigIssue(where, message, ((*location, "provider"),))]
     return []

@@ -17,6 +17,7 @@ from relay.config import endpoints as endpoint_checks
 from relay.config.endpoints import provider_of
 from relay.config.file_text import MAX_FILE_BYTES, as_written, read_text
 from relay.config.listener_settings import Admin
+from relay.config.path_overlaps import overlap_issues
 from relay.config.presets import with_presets
 from relay.config.secret_references import UNSET, resolve
 from relay.config.settings import Settings
@@ -139,7 +140,7 @@ def _cross_checks(settings: Settings, document: Document, source: SourceMap) -> 
     for at, endpoint in enumerate(settings.endpoints):
         issues += endpoint_checks.issues(endpoint, ("endpoints", at))
     claimed = endpoint_checks.claimed_paths(settings.endpoints)
-    issues += endpoint_checks.overlap_issues(claimed, place)
+    issues += overlap_issues(claimed, place)
     return issues
 
 

@@ -31,6 +31,7 @@ _SECRETS: tuple[tuple[str | None, ...], ...] = (
     ("admin", "read_token"),
     ("endpoints", None, "secrets", None),
     ("endpoints", None, "confirm", "key"),
+    ("endpoints", None, "tokens", "keys", None),
     ("upstreams", None, "signing_secrets", None),
     ("upstreams", None, "headers", None),
     ("upstreams", None, "auth", "bearer"),

@@ -14,6 +14,7 @@ from relay.allowlist import Mode
 from relay.config.inline_provider import InlineProvider, Must
 from relay.config.listener_settings import Admin, Limits, Listener
 from relay.config.routes import Routes, SomeUpstreams, UpstreamName
+from relay.config.snap_sender import AccessTokens, SnapSender
 from relay.config.types import (
     ApiUrl,
     Bind,
@@ -102,6 +103,8 @@ def _timestamp_tag(value: object) -> str:
 
 
 def _provider_tag(value: object) -> str:
+    if isinstance(value, SnapSender) or (isinstance(value, dict) and "snap" in value):
+        return "snap"
     return "inline" if isinstance(value, dict | InlineProvider) else "name"
 
 
@@ -110,7 +113,9 @@ Timestamp = Annotated[
     Discriminator(_timestamp_tag),
 ]
 ProviderChoice = Annotated[
-    Annotated[str, Tag("name")] | Annotated[InlineProvider, Tag("inline")],
+    Annotated[str, Tag("name")]
+    | Annotated[InlineProvider, Tag("inline")]
+    | Annotated[SnapSender, Tag("snap")],
     Discriminator(_provider_tag),
 ]
 
@@ -196,10 +201,13 @@ class Endpoint(Section):
         None, description="midtrans: a regular expression (RE2) that whole order ids must match."
     )
     partner_id: str | None = default(
-        None, min_length=1, description="midtrans-snap: what X-PARTNER-ID must be."
+        None, min_length=1, description="BI-SNAP: what X-PARTNER-ID must be."
     )
     merchant_id: str | None = default(
-        None, min_length=1, description="midtrans-snap: the merchant that messages must name."
+        None, min_length=1, description="BI-SNAP: the merchant that messages must name."
+    )
+    tokens: AccessTokens | None = default(
+        None, description="BI-SNAP with symmetric signatures: who may ask for access tokens."
     )
     must: tuple[Must, ...] = default(
         (),
@@ -372,6 +380,8 @@ class Settings(Section):
     def every_secret(self) -> list[Secret]:
         """Return every configured secret, those of upstreams and of the admin listener included."""
         found = [secret for each in self.endpoints for secret in each.secrets]
+        asked = [each.tokens for each in self.endpoints if each.tokens is not None]
+        found += [key for each in asked for key in each.keys]
         asking = [each.confirm.key for each in self.endpoints if each.confirm is not None]
         found += [key for key in asking if key is not None]
         found += [secret for each in self.upstreams.values() for secret in each.secrets()]

@@ -22,6 +22,7 @@ from relay.config import (
     message_fields,
     routes,
     settings,
+    snap_sender,
     types,
     upstream_settings,
     upstream_values,
@@ -73,6 +74,9 @@ SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("endpoints.2.provider.event_key", message_fields.JsonFields),
     ("endpoints.2.provider.must.0", inline_provider.MustBe),
     ("endpoints.2.must.0", inline_provider.MustBeOneOf),
+    ("endpoints.3.tokens", snap_sender.AccessTokens),
+    ("endpoints.3.provider", snap_sender.SnapSender),
+    ("endpoints.3.provider.snap", snap_sender.Snap),
 )
 _TITLES = {
     "endpoints.0.routes.0": "An entry of `routes`",
@@ -85,6 +89,8 @@ _TITLES = {
     "endpoints.2.provider.event_key": "A field of a message: in the body",
     "endpoints.2.provider.must.0": "An entry of `must`: one value",
     "endpoints.2.must.0": "An entry of `must`: several values",
+    "endpoints.3.provider": "`endpoints.*.provider`, of a sender of BI-SNAP",
+    "endpoints.3.provider.snap": "`provider.snap`",
 }
 
 _OF_MODEL = {
@@ -131,6 +137,9 @@ DEFAULTS: Mapping[str, str] = {
     "Confirm.url": "the environment's",
     "InlineProvider.event_key": "SHA-256 of the body",
     "InlineProvider.networks": "nobody",
+    "SnapSender.networks": "nobody",
+    "Snap.echo": "those that it names",
+    "Snap.services": "the standard's",
     "Dns.nameservers": "the system's",
     "Limits.json_elements": "one for each 12 bytes of `body`",
     "Limits.json_keys": "one for each 12 bytes of `body`",
@@ -176,6 +185,7 @@ _NAMED: tuple[tuple[object, str], ...] = (
     (message_fields.MessageFields, "fields of a message"),
     (message_fields.SignatureField, "field of a message"),
     (inline_provider.RequiredText, "text or number"),
+    (snap_sender.ServiceCode, "two digits"),
 )
 
 
@@ -257,7 +267,7 @@ def example(place: str, model: type[Section], key: str, field: FieldInfo) -> obj
     if name in EXAMPLES:
         return EXAMPLES[name]
     # Of an endpoint's own keys, each of the file's endpoints shows some.
-    places = [f"endpoints.{each}" for each in range(3)] if model is settings.Endpoint else [place]
+    places = [f"endpoints.{each}" for each in range(4)] if model is settings.Endpoint else [place]
     found = (at(at(examples(), each), key) for each in places)
     value = next((each for each in found if each not in (None, (), {})), None)
     if value is None and field.examples:

@@ -27,6 +27,7 @@ _KEY = re.compile(r" *(- )?[a-z_]+:")
 PUBLIC_KEY = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
 NAMES = ("relay.minimal.yaml", "relay.example.yaml")
 ENVIRON = {
+    "BANK_SECRET": "a-secret-of-both-sides",
     "MIDTRANS_SERVER_KEY": "Mid-server-1",
     "ORDERS_SECRET": "whsec_" + "A" * 32,
     "RELAY_ADMIN_TOKEN": "0123456789abcdef",
@@ -39,6 +40,8 @@ def loaded(name: str, directory: Path) -> Settings:
     for secret in ("signing", "vipps"):
         (directory / "secrets").mkdir(exist_ok=True)
         (directory / "secrets" / secret).write_text("whsec_" + "A" * 32 + "\n")
+    (directory / "keys").mkdir()
+    (directory / "keys/bank.pem").write_text(asymmetric().verifying)
     (directory / "tls").mkdir()
     certificate, key = write_pair(directory / "tls")
     certificate.rename(directory / "tls" / "fullchain.pem")
