@@ -44,6 +44,6 @@ def token_fields(settings: Endpoint) -> tuple[str, ...]:
     if not isinstance(settings.provider, InlineProvider):
         return ()
     rule = settings.provider.description().signature
-    if rule.scheme != "token" or not isinstance(rule.source, HeaderField):
+    if not rule.is_token or not isinstance(rule.source, HeaderField):
         return ()
     return (rule.source.name,)

@@ -5,12 +5,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 from urllib.parse import urlsplit
 
-from netaddr import IPNetwork
-
 from relay.allowlist import Entry, Mode
 from relay.allowlist.networks import families_mostly_covered, parse_network
 from relay.config import presets
 from relay.config.checks_snap import sender_issues, token_issues
+from relay.config.checks_unsigned import unsigned_issues
 from relay.config.inline_provider import CONFIGURATION, InlineProvider
 from relay.config.path_overlaps import ClaimedPaths
 from relay.config.secret_text import oddity, without_oddities
@@ -119,7 +118,7 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 def issues(endpoint: Endpoint, location: Location) -> Iterator[ConfigIssue]:
     """Yield what does not fit its provider; only what needs none, if that is not known."""
-    yield from _unsigned(endpoint, location)
+    yield from unsigned_issues(endpoint, location)
     yield from token_issues(endpoint, location)
     if not isinstance(endpoint.provider, str):
         wrong = [*_described(endpoint.provider, (*location, "provider"))]
@@ -299,39 +298,6 @@ def _senders(endpoint: Endpoint, chosen: Environment, location: Location) -> Ite
     else:
         message = "nobody could send; name networks or host names, or leave replace out"
         yield ConfigIssue((*location, "allowlist", "replace"), message, needs)
-
-
-def _unsigned(endpoint: Endpoint, location: Location) -> Iterator[ConfigIssue]:
-    secrets, unsigned = (*location, "secrets"), (*location, "unsigned")
-    allowlist = (*location, "allowlist")
-    if endpoint.secrets:
-        if endpoint.unsigned == "accept":
-            message = "has no meaning beside secrets; leave it out"
-            yield ConfigIssue(unsigned, message, (secrets,))
-        return
-    if endpoint.unsigned == "refuse":
-        message = (
-            'at least one is needed to verify signatures, such as ["${env:NAME}"];'
-            " unsigned: accept does without, if allowlist.mode is enforce"
-        )
-        yield ConfigIssue(secrets, message, (unsigned,))
-        return
-    if endpoint.allowlist.mode is not Mode.ENFORCE:
-        message = "must be enforce: with unsigned: accept the address is all that is checked"
-        yield ConfigIssue((*allowlist, "mode"), message, (secrets, unsigned))
-    for key, members in (
-        ("add", endpoint.allowlist.add),
-        ("replace", endpoint.allowlist.replace or ()),
-    ):
-        for at, member in enumerate(members):
-            if isinstance(member, IPNetwork) and not member.prefixlen:
-                message = "lets anybody forge: with unsigned: accept the address is all there is"
-                yield ConfigIssue((*allowlist, key, at), message, (secrets, unsigned))
-    members = (*endpoint.allowlist.add, *(endpoint.allowlist.replace or ()))
-    narrower = [each for each in Allowlist.networks(members) if each.prefixlen]
-    if any(families_mostly_covered(narrower)):
-        message = "lets half the internet forge: with unsigned: accept the address is all there is"
-        yield ConfigIssue(allowlist, message, (secrets, unsigned))
 
 
 def _options(

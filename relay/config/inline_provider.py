@@ -169,9 +169,11 @@ class Signature(Section):
     )
 
     def rule(self) -> inline.SignatureRule:
-        source: inline.Source = inline.HeaderField("Authorization")
+        source: inline.Source = inline.NOWHERE
         if self.from_ is not None:
             source = self.from_.source()
+        elif self.scheme in inline.AUTHORIZED_SCHEMES:
+            source = inline.HeaderField("Authorization")
         return inline.SignatureRule(
             scheme=self.scheme,
             source=source,

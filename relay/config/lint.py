@@ -53,7 +53,7 @@ def inline_advice(endpoint: Endpoint, location: Location) -> Iterator[Advice]:
 
 
 def _others_unsigned(described: Description, location: Location) -> Iterator[Advice]:
-    if described.signature.scheme == "token" or described.single is not None:
+    if not described.signature.signs_text or described.single is not None:
         return
     template = Template(described.signature.signed)
     if template.covers_body:
@@ -68,7 +68,7 @@ def _body_unsigned(described: Description, location: Location) -> Iterator[Advic
     """Yield that a signature covers nothing of the event, but perhaps what stands beside itself."""
     rule = described.signature
     template = Template(rule.signed)
-    if rule.scheme == "token" or template.covers_body:
+    if not rule.signs_text or template.covers_body:
         return
     beside = rule.source.pointer.rpartition("/")[0] if isinstance(rule.source, JsonField) else None
     own = {f"/{name}" for name in signature_fields(rule)}

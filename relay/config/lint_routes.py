@@ -83,7 +83,7 @@ def _tokens(endpoint: Endpoint) -> frozenset[str]:
     """Return the names, in lower case, of the header fields that may hold a token."""
     if isinstance(endpoint.provider, InlineProvider):
         rule = endpoint.provider.description().signature
-        if rule.scheme == "token" and isinstance(rule.source, HeaderField):
+        if rule.is_token and isinstance(rule.source, HeaderField):
             return TOKEN_FIELDS | {rule.source.name.lower()}
     return TOKEN_FIELDS
 
@@ -92,8 +92,9 @@ def _signed_headers(endpoint: Endpoint) -> frozenset[str]:
     """Return the names, in lower case, of the header fields that are signed."""
     if not isinstance(endpoint.provider, InlineProvider):
         return frozenset()
-    template = Template(endpoint.provider.description().signature.signed)
-    return frozenset(name.lower() for name in template.headers)
+    rule = endpoint.provider.description().signature
+    names = Template(rule.signed).headers if rule.signs_text else ()
+    return frozenset(name.lower() for name in names)
 
 
 def _signs(endpoint: Endpoint, info: ProviderInfo, pointer: str) -> bool:

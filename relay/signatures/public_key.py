@@ -10,14 +10,15 @@ from base64 import b64decode, b64encode
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Sequence
 from statistics import mode
-from typing import Final, TypeVar
+from types import MappingProxyType
+from typing import Final, Literal, TypeVar
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_private_key
 
 from relay.core.errors import Reason, Refusal
@@ -29,7 +30,11 @@ MIN_BITS: Final = 2048
 MAX_BITS: Final = 16384
 
 _PADDING: Final = PKCS1v15()
-_HASH: Final = SHA256()
+#: The hashes that a signature with a public key may be taken with.
+PublicKeyHash = Literal["sha256", "sha384", "sha512"]
+_HASHES: Final = MappingProxyType[PublicKeyHash, HashAlgorithm](
+    {"sha256": SHA256(), "sha384": SHA384(), "sha512": SHA512()}
+)
 
 K = TypeVar("K")
 
@@ -84,9 +89,9 @@ class UnusableKey(ValueError):
 
 
 class Rsa:
-    """Verifies RSA signatures: PKCS#1 v1.5 with SHA-256, in standard Base64 with padding."""
+    """Verifies RSA signatures: PKCS#1 v1.5, in standard Base64 with padding."""
 
-    def __init__(self, keys: Sequence[Secret]) -> None:
+    def __init__(self, keys: Sequence[Secret], algorithm: PublicKeyHash = "sha256") -> None:
         """Parse public keys of 2048 to 16384 bits.
 
         Raises:
@@ -94,6 +99,7 @@ class Rsa:
         """
         parsed = _parse_all(keys, _rsa_key)
         self._keys = tuple((key, (key.key_size + 7) // 8) for key in parsed)
+        self._hash = _HASHES[algorithm]
 
     def verify(self, message: bytes, signature: str) -> int:
         """Return the position, from 0, of the first key under which `signature` fits `message`.
@@ -107,7 +113,7 @@ class Rsa:
             if len(given) != size:
                 continue
             try:
-                key.verify(given, message, _PADDING, _HASH)
+                key.verify(given, message, _PADDING, self._hash)
             except InvalidSignature:
                 continue
             return position
@@ -143,7 +149,7 @@ class Ed25519:
         raise Refusal(Reason.SIGNATURE_MISMATCH, "fits no key")
 
 
-def sign_rsa(key: Secret, message: bytes) -> str:
+def sign_rsa(key: Secret, message: bytes, algorithm: PublicKeyHash = "sha256") -> str:
     """Return the signature that `Rsa` verifies, made with a private key in PEM.
 
     Raises:
@@ -161,7 +167,7 @@ def sign_rsa(key: Secret, message: bytes) -> str:
     if not isinstance(private, RSAPrivateKey):
         raise ValueError("the private key is not an RSA key")  # noqa: TRY004 - a bad value
     _check_strength(private.public_key())
-    return b64encode(private.sign(message, _PADDING, _HASH)).decode("ascii")
+    return b64encode(private.sign(message, _PADDING, _HASHES[algorithm])).decode("ascii")
 
 
 def instead(key: Secret) -> str:

@@ -1,4 +1,4 @@
-"""Verify signatures with a shared secret: HMAC, keyed digest, token. Sign Standard Webhooks."""
+"""Verify proofs of a shared secret: HMAC, keyed digest, token, Basic. Sign Standard Webhooks."""
 
 import base64
 import binascii
@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from relay.core.errors import Reason, Refusal
 from relay.core.secret import RevealedSecrets, Secret
-from relay.signatures import Encoding
+from relay.signatures import Encoding, decode
 
 # ---- HMAC (RFC 2104) ------------------------------------------------------------------------
 
@@ -133,6 +133,40 @@ class Token:
         if found < 0 or not signature:
             raise Refusal(Reason.SIGNATURE_MISMATCH, "the token fits no secret")
         return found
+
+
+class Basic:
+    """Verifies credentials of HTTP's Basic authentication (RFC 7617); compares as `Token` does."""
+
+    def __init__(self, secrets: Sequence[Secret]) -> None:
+        """Take pairs of name and password, with a colon between them.
+
+        Raises:
+            ValueError: one has no colon; the message begins with `secrets.` and its position.
+        """
+        for position, secret in enumerate(secrets):
+            if b":" not in secret.reveal():
+                raise ValueError(f'secrets.{position}: has no colon; write "user:password"')
+        self._pairs = Token(secrets)
+
+    def verify(self, message: bytes, signature: str) -> int:
+        """Return the position, from 0, of the pair that `signature` holds; ignores `message`.
+
+        signature: the value of `Authorization`; the name of the scheme has no case.
+
+        Raises:
+            Refusal: SIGNATURE_MISMATCH when it holds none of them, or is written otherwise.
+        """
+        scheme, _, encoded = signature.partition(" ")
+        if scheme.lower() != "basic":
+            raise Refusal(Reason.SIGNATURE_MISMATCH, "does not begin with Basic")
+        padded = encoded + "=" * (-len(encoded) % 4)
+        return self._pairs.verify(message, decode(padded, "base64").decode("latin-1"))
+
+
+def basic_credentials(pair: Secret) -> str:
+    """Return the value of `Authorization` that `Basic` verifies."""
+    return "Basic " + base64.b64encode(pair.reveal()).decode("ascii")
 
 
 # ---- signing for upstreams (Standard Webhooks 1.0, symmetric `v1`) --------------------------

@@ -16,7 +16,13 @@ from relay.core.errors import Reason
 from relay.core.request import Delivery, Headers, Verification
 from relay.providers import Inspector, Sample
 from tests.contracts.proof import with_headers
-from tests.contracts.provider import delivery_of, flipped_bytes, flipped_text, outcome
+from tests.contracts.provider import (
+    delivery_of,
+    flipped_bytes,
+    flipped_text,
+    outcome,
+    same_digits,
+)
 from tests.senders.files import WHSEC, base64, endpoint, inspector
 from tests.senders.keys import NAMES, keys
 
@@ -111,7 +117,8 @@ def test_any_flipped_bit_of_a_header_refuses(vector: dict[str, Any], tmp_path: P
             # Entries of another version say nothing, and may say anything.
             passed_over = "v0=" in value or " " in value
             found = outcome(judge, with_headers(delivery, *others, (name, changed)))
-            assert isinstance(found, Reason) or passed_over, changed
+            alike = same_digits(value, changed)
+            assert isinstance(found, Reason) or passed_over or alike, changed
 
 
 @PUBLISHED

@@ -14,8 +14,11 @@ from relay.providers import Environment, RequiredField
 Scheme = Literal["hmac", "digest", "rsa", "ed25519", "ecdsa", "jwt", "token", "basic", "none"]
 #: The schemes whose secrets are public keys of the sender.
 PUBLIC_KEY_SCHEMES: Final = frozenset({"rsa", "ed25519", "ecdsa"})
+_SIGNING_SCHEMES: Final = PUBLIC_KEY_SCHEMES | {"hmac", "digest"}
 #: The schemes whose proof is the secret itself: it is stored, logged and forwarded nowhere.
 TOKEN_SCHEMES: Final = frozenset({"token", "basic"})
+#: The schemes whose proof stands in Authorization unless it is said otherwise.
+AUTHORIZED_SCHEMES: Final = frozenset({"basic", "jwt"})
 Algorithm = Literal["md5", "sha1", "sha256", "sha384", "sha512"]
 KeyEncoding = Literal["text", "base64", "hex"]
 Encoding = Literal["hex", "base64", "base64url"]
@@ -60,6 +63,8 @@ class HeaderFields:
 Field = HeaderField | JsonField | QueryField | FormField
 #: Where a signature may stand.
 Source = Field | HeaderFields
+#: The source of a signature that stands nowhere.
+NOWHERE: Final = HeaderFields(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,18 @@ class SignatureRule:
     signed: str = "{body}"
     time: TimeRule | None = None
     jwt: JwtRule | None = None
+
+    @property
+    def is_token(self) -> bool:
+        """Whether the proof ties no body: who has one can put any body beside it."""
+        if self.jwt is not None:
+            return self.jwt.body_sha256 is None
+        return self.scheme in TOKEN_SCHEMES
+
+    @property
+    def signs_text(self) -> bool:
+        """Whether the text of `signed` is what the signature covers."""
+        return self.scheme in _SIGNING_SCHEMES
 
 
 @dataclass(frozen=True, slots=True)

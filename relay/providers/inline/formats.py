@@ -65,11 +65,11 @@ class Format:
         if self._version:
             entries = [entry.partition(",") for entry in value.split(" ")]
             return ParsedSignature(
-                _checked_count([text for name, _, text in entries if name == self._version])
+                checked_count([text for name, _, text in entries if name == self._version])
             )
         if not value.startswith(self._prefix):
             raise Refusal(Reason.SIGNATURE_MISMATCH, f"does not begin with {self._prefix}")
-        return ParsedSignature(_checked_count([value.removeprefix(self._prefix)]))
+        return ParsedSignature(checked_count([value.removeprefix(self._prefix)]))
 
     def write(self, signature: str, timestamp: str) -> str:
         """Return the value that `read` parses."""
@@ -90,10 +90,15 @@ class Format:
                 signatures.append(text)
         if len(times) != 1 or not times[0]:
             raise Refusal(Reason.SIGNATURE_MISSING, f"{time_key}= is not there exactly once")
-        return ParsedSignature(_checked_count(signatures), times[0])
+        return ParsedSignature(checked_count(signatures), times[0])
 
 
-def _checked_count(signatures: list[str]) -> tuple[str, ...]:
+def checked_count(signatures: list[str]) -> tuple[str, ...]:
+    """Return those that are not empty.
+
+    Raises:
+        Refusal: SIGNATURE_MISSING for none, SIGNATURE_MISMATCH for more than `MAX_SIGNATURES`.
+    """
     found = tuple(filter(None, signatures))
     if not found:
         raise Refusal(Reason.SIGNATURE_MISSING, "there is no signature of the wanted kind")

@@ -7,9 +7,12 @@ from typing import Final
 
 from relay.core.request import MAX_REFERENCE
 from relay.providers.inline import (
+    NOWHERE,
     Description,
     HeaderField,
+    HeaderFields,
     JsonField,
+    Scheme,
     SignatureRule,
     replays,
 )
@@ -26,7 +29,7 @@ def problems(description: Description) -> Iterator[tuple[KeyPath, str]]:
     rule = description.signature
     for key, message in _signature_problems(rule):
         yield ("signature", key), message
-    if rule.scheme == "token" and isinstance(rule.source, HeaderField):
+    if rule.is_token and isinstance(rule.source, HeaderField):
         for key in ("event_key", "references"):
             named = [f for f in getattr(description, key) if isinstance(f, HeaderField)]
             if rule.source.name.lower() in {field.name.lower() for field in named}:
@@ -45,13 +48,15 @@ def problems(description: Description) -> Iterator[tuple[KeyPath, str]]:
 
 
 def covered_fields(rule: SignatureRule) -> tuple[str, ...] | None:
-    """Return the only fields of the body that are signed; None under a token, or if all of it is.
+    """Return the only fields of the body that are signed; None if all of it is, or no text is.
 
     Raises:
         ValueError: what is signed is no template.
     """
+    if not rule.signs_text:
+        return None
     template = Template(rule.signed)
-    return None if rule.scheme == "token" or template.covers_body else template.fields
+    return None if template.covers_body else template.fields
 
 
 def _signature_problems(rule: SignatureRule) -> Iterator[tuple[str, str]]:
@@ -64,7 +69,10 @@ def _signature_problems(rule: SignatureRule) -> Iterator[tuple[str, str]]:
         template = Template(rule.signed)
     except ValueError as error:
         yield "signed", str(error)
-    if rule.scheme == "token":
+    yield from _source_problems(rule, form)
+    if rule.scheme == "none":
+        yield from _none_problems(rule)
+    elif rule.is_token:
         yield from _token_problems(rule, form)
     else:
         yield from _key_problems(rule)
@@ -86,15 +94,23 @@ _GENERAL: Final = re.compile(
 )
 
 
+def _token_field(name: str) -> Iterator[tuple[str, str]]:
+    if name in _ALWAYS_FORWARDED:
+        yield "from", "this header field is forwarded; a token must be in one of its own"
+    elif _GENERAL.fullmatch(name):
+        yield "from", "this header field has another meaning; a token must be in one of its own"
+
+
 def _token_problems(rule: SignatureRule, form: Format | None) -> Iterator[tuple[str, str]]:
     if isinstance(rule.source, JsonField):
         yield "from", "a token in the body would be stored and forwarded; it must be in a header"
-    elif not isinstance(rule.source, HeaderField):
+    elif not isinstance(rule.source, HeaderField) and rule.source != NOWHERE:
         yield "from", "a token must be in a header field"
-    elif rule.source.name.lower() in _ALWAYS_FORWARDED:
-        yield "from", "this header field is forwarded; a token must be in one of its own"
-    elif _GENERAL.fullmatch(rule.source.name.lower()):
-        yield "from", "this header field has another meaning; a token must be in one of its own"
+    elif isinstance(rule.source, HeaderField):
+        yield from _token_field(rule.source.name.lower())
+    if rule.scheme == "basic":
+        yield from _needless(rule, "basic")
+        return
     if rule.signed != "{body}":
         yield "signed", "a token signs nothing; leave the key out"
     if rule.time is not None:
@@ -103,9 +119,45 @@ def _token_problems(rule: SignatureRule, form: Format | None) -> Iterator[tuple[
         yield "format", "a token signs no time; leave {timestamp} out"
 
 
+#: The keys of what `_needless` compares.
+_KEYS: Final = {
+    "source": "from",
+    "algorithm": "algorithm",
+    "key_encoding": "secret_encoding",
+    "strip_prefix": "strip_prefix",
+    "format": "format",
+    "encoding": "encoding",
+    "signed": "signed",
+    "time": "timestamp",
+}
+
+
+def _source_problems(rule: SignatureRule, form: Format | None) -> Iterator[tuple[str, str]]:
+    if rule.source == NOWHERE and rule.scheme != "none":
+        yield "from", "this key is needed, such as {header: NAME}: where the signature stands"
+    several = isinstance(rule.source, HeaderFields) and rule.source != NOWHERE
+    if several and form is not None and form.holds_time:
+        yield "format", "of several header fields each would have a time; have it in one of its own"
+
+
+def _none_problems(rule: SignatureRule) -> Iterator[tuple[str, str]]:
+    if rule.source != NOWHERE:
+        yield "from", "has no meaning with scheme: none; leave the key out"
+    yield from _needless(rule, "none")
+
+
+def _needless(rule: SignatureRule, scheme: Scheme) -> Iterator[tuple[str, str]]:
+    """Yield each key that differs from what it is when it is left out, apart from `from`."""
+    usual = SignatureRule(scheme, rule.source)
+    for attribute, key in _KEYS.items():
+        if getattr(rule, attribute) != getattr(usual, attribute):
+            yield key, f"has no meaning with scheme: {scheme}; leave the key out"
+
+
 def _key_problems(rule: SignatureRule) -> Iterator[tuple[str, str]]:
-    if rule.scheme == "rsa" and rule.algorithm != "sha256":
-        yield "algorithm", "RSA signatures are verified with sha256 alone; leave the key out"
+    if rule.scheme in {"rsa", "ecdsa"} and rule.algorithm in {"md5", "sha1"}:
+        message = "is no hash to take a public key's signature with; write sha256, sha384 or sha512"
+        yield "algorithm", message
     if rule.scheme == "rsa" and rule.key_encoding == "hex":
         yield "secret_encoding", "RSA keys are given in PEM or Base64; leave the key out"
     if rule.scheme == "ed25519" and rule.algorithm != "sha256":

@@ -56,7 +56,7 @@ class _InlineInspector(PlainAnswers):
         self._replays = Replays(description) if can_replay(description) else None
         self._references = _named(description.references)
         rule = description.signature
-        self.signs_query = rule.scheme != "token" and Template(rule.signed).holds("path_query")
+        self.signs_query = rule.signs_text and Template(rule.signed).holds("path_query")
         self._signs_fields = signature is not None and bool(covered_fields(rule))
 
     def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
@@ -158,7 +158,7 @@ class InlineProvider:
             reviewed=date.max,
             headers=_forwarded_headers(described),
             window=None if time is None else WINDOW,
-            token=described.signature.scheme == "token",
+            token=described.signature.is_token,
         )
 
     def bind(self, options: EndpointOptions) -> Inspector:
@@ -179,7 +179,7 @@ class InlineProvider:
             check = SignatureCheck(
                 rule, options.secrets, options.window or WINDOW, url_known=public is not None
             )
-            if public is None and rule.scheme != "token" and needs_url(Template(rule.signed).parts):
+            if public is None and rule.signs_text and needs_url(Template(rule.signed).parts):
                 raise ValueError("public_url: is signed; write the URL registered at the sender")
         inspector = _InlineInspector(self._description, check, public)
         return requiring(inspector, (*self._description.must, *options.must))
@@ -234,6 +234,10 @@ def _field_text(field: Source) -> str:
 
 def _secrets_text(description: Description) -> str:
     rule = description.signature
+    if rule.scheme == "none":
+        return "none"
+    if rule.scheme == "basic":
+        return 'pairs of name and password, as "user:password"'
     if rule.scheme in PUBLIC_KEY_SCHEMES:
         return "the sender's public keys"
     prefix = f", without {rule.strip_prefix}" if rule.strip_prefix else ""
@@ -243,12 +247,16 @@ def _secrets_text(description: Description) -> str:
 def _signature_text(description: Description) -> str:
     rule = description.signature
     where = f"in {_field_text(rule.source)} as {rule.format}"
+    if rule.scheme == "none":
+        return "none; the address is all that is checked"
     if rule.scheme == "token":
         return f"a token {where}; nothing is signed"
+    if rule.scheme == "basic":
+        return f"a token (name and password) in {_field_text(rule.source)}; nothing is signed"
     kind = {
         "hmac": f"HMAC-{rule.algorithm.upper()}",
         "digest": rule.algorithm.upper(),
-        "rsa": "RSA (PKCS#1 v1.5) with SHA256",
+        "rsa": f"RSA (PKCS#1 v1.5) with {rule.algorithm.upper()}",
         "ed25519": "Ed25519",
     }[rule.scheme]
     shown = rule.signed.replace("\n", "\\n")
@@ -260,14 +268,14 @@ def _forwarded_headers(description: Description) -> tuple[str, ...]:
     rule = description.signature
     fields: list[Field] = [*description.event_key, *description.distinct]
     names: list[str] = []
-    if rule.scheme != "token":
+    if not rule.is_token:
         if isinstance(rule.source, HeaderFields):
             fields = [*map(HeaderField, rule.source.names), *fields]
         else:
             fields = [rule.source, *fields]
         if rule.time is not None and rule.time.source is not None:
             fields.append(rule.time.source)
-        names = list(Template(rule.signed).headers)
+        names = list(Template(rule.signed).headers) if rule.signs_text else []
     names = [field.name for field in fields if isinstance(field, HeaderField)] + names
     by_name = {name.lower(): name for name in reversed(names) if name.lower() != "host"}
     return tuple(reversed(by_name.values()))

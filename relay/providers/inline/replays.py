@@ -22,7 +22,7 @@ def can_replay(description: Description) -> bool:
     template = Template(description.signature.signed)
     covered = {name.lower() for name in template.headers}
     keys = [each.name.lower() for each in description.event_key if isinstance(each, HeaderField)]
-    signs = description.signature.scheme != "token" and template.covers_body
+    signs = description.signature.signs_text and template.covers_body
     return signs and not covered.issuperset(keys)
 
 
@@ -33,8 +33,9 @@ def problems(description: Description) -> Iterator[tuple[str, str]]:
         message = "nothing comes again under another id here, since the signature covers event_key"
         if not Template(description.signature.signed).covers_body:
             message = "a signature that does not cover the whole body tells no repeat"
-        if description.signature.scheme == "token":
-            message = "a token signs nothing that could be repeated"
+        if not description.signature.signs_text:
+            what = "a token" if description.signature.is_token else description.signature.scheme
+            message = f"{what} signs nothing that could be repeated"
         yield "repeats", f"{message}; leave the key out"
     if description.distinct and not is_duplicate:
         yield "distinct", "tells duplicates apart, and needs repeats: duplicate"

@@ -10,7 +10,14 @@ from uuid import uuid4
 from relay.core.request import ClientAddress, Delivery, Headers, RequestHead, Via
 from relay.core.urls import signed_url
 from relay.providers import Sample, SampleOrder
-from relay.providers.inline import Description, Field, HeaderField, HeaderFields, JsonField
+from relay.providers.inline import (
+    NOWHERE,
+    Description,
+    Field,
+    HeaderField,
+    HeaderFields,
+    JsonField,
+)
 from relay.providers.inline.formats import Format
 from relay.providers.inline.message import Message
 from relay.providers.inline.signature import time_of
@@ -32,7 +39,7 @@ def sample(description: Description, order: SampleOrder) -> Sample:
     timestamp = "" if time is None else write_time(order.at, time.unit)
     headers = {"Content-Type": "application/json"}
     body: dict[str, Any] = {"id": str(uuid4()), "type": "sample"}
-    template = None if rule.scheme == "token" else Template(rule.signed)
+    template = Template(rule.signed) if rule.signs_text else None
     wanted: list[Field] = [*description.event_key]
     if template is not None:
         wanted += [HeaderField(n) for n in template.headers if n.lower() != "host"]
@@ -48,11 +55,12 @@ def sample(description: Description, order: SampleOrder) -> Sample:
     filled: Sequence[bytes | None] = ()
     if template is not None:
         filled = template.fill(_message(description, order, headers, body), timestamp)
-    signature = Format(rule.format).write(signed(rule, order, filled), timestamp)
-    source = rule.source
-    if isinstance(source, HeaderFields):
-        source = HeaderField(source.names[0])
-    _set(source, signature, headers, body)
+    if rule.source != NOWHERE:
+        signature = Format(rule.format).write(signed(rule, order, filled), timestamp)
+        source = rule.source
+        if isinstance(source, HeaderFields):
+            source = HeaderField(source.names[0])
+        _set(source, signature, headers, body)
     return Sample(description.methods[0], "", Headers(tuple(headers.items())), _json(body))
 
 

@@ -10,13 +10,16 @@ from relay.providers import (
     Window,
 )
 from relay.providers.inline import (
+    Field,
+    HeaderField,
     HeaderFields,
     JsonField,
     SignatureRule,
+    Source,
     TimeRule,
 )
 from relay.providers.inline.ambiguity import Ambiguity
-from relay.providers.inline.formats import Format, ParsedSignature
+from relay.providers.inline.formats import Format, ParsedSignature, checked_count
 from relay.providers.inline.message import Message
 from relay.providers.inline.signed_text import Template, any_field_present
 from relay.providers.inline.signed_times import check_window, read_time
@@ -62,11 +65,9 @@ class SignatureCheck:
         Raises:
             ValueError: a secret is unusable.
         """
-        if isinstance(rule.source, HeaderFields):
-            raise ValueError("from: several header fields are not available yet")  # noqa: TRY004
-        self._source = rule.source
+        self._source, self._several = _one_or_several(rule.source)
         self._format = Format(rule.format)
-        self._template = None if rule.scheme == "token" else Template(rule.signed)
+        self._template = Template(rule.signed) if rule.signs_text else None
         self._time = time_of(rule)
         self._verifier = text_verifier(rule, secrets)
         self._window = window
@@ -79,12 +80,15 @@ class SignatureCheck:
     ) -> Verified:
         """Verify the signature, its time, and that it covers something of the body.
 
-        on_signed: as in `Inspector.verify`; not called with a token.
+        on_signed: as in `Inspector.verify`; not called where no text is signed.
 
         Raises:
             Refusal: with the reason of the first check that failed.
         """
-        found = self._format.read(message.required(self._source))
+        if self._several is None:
+            found = self._format.read(message.required(self._source))
+        else:
+            found = self._read_several(message, self._several)
         if self._template is None:
             return Verified(self._match((), found, ignore_signed), signed=(), ambiguous=False)
         timestamp = self._timestamp(message, found)
@@ -100,6 +104,24 @@ class SignatureCheck:
             # The signature of one such body would be that of all of them.
             raise Refusal(Reason.FIELD_INVALID, "none of the signed fields is in the body")
         return Verified(secret, self._template.fields, self._ambiguity.of_fields(filled))
+
+    def _read_several(self, message: Message, source: HeaderFields) -> ParsedSignature:
+        """Parse each of several fields; those that are not in the format are passed over.
+
+        Raises:
+            Refusal: SIGNATURE_MISSING when none is there; as the format refuses the first one when
+                none is in it; SIGNATURE_MISMATCH for too many signatures.
+        """
+        signatures: list[str] = []
+        refusal: Refusal | None = None
+        for value in message.signatures(source):
+            try:
+                signatures += self._format.read(value).signatures
+            except Refusal as refused:
+                refusal = refusal or refused
+        if refusal is not None and not signatures:
+            raise refusal
+        return ParsedSignature(checked_count(signatures))
 
     def _timestamp(self, message: Message, found: ParsedSignature) -> str:
         if self._time is None or self._time.source is None:
@@ -123,6 +145,10 @@ class SignatureCheck:
         if first is None:
             raise refusal or Refusal(Reason.SIGNATURE_MISMATCH)
         return first
+
+
+def _one_or_several(source: Source) -> tuple[Field, HeaderFields | None]:
+    return (HeaderField(""), source) if isinstance(source, HeaderFields) else (source, None)
 
 
 def signature_fields(rule: SignatureRule) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from base64 import b64decode, b64encode
+from base64 import b64decode, b64encode, urlsafe_b64encode
 from collections.abc import Sequence
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from relay.core.secret import Secret
 from relay.providers import SampleOrder
 from relay.providers.inline import SignatureRule
-from relay.providers.inline.verifiers import key
+from relay.providers.inline.verifiers import key, public_key_hash
 from relay.signatures.public_key import instead, sign_rsa
+from relay.signatures.shared_secret import basic_credentials
 
 
 def sign_ed25519(key: Secret, message: bytes) -> bytes:
@@ -47,11 +48,14 @@ def signed(rule: SignatureRule, order: SampleOrder, filled: Sequence[bytes | Non
     if rule.scheme == "ed25519":
         return _written(sign_ed25519(order.secret, b"".join(part or b"" for part in filled)), rule)
     if rule.scheme == "rsa":
-        signature = sign_rsa(order.secret, b"".join(part or b"" for part in filled))
+        text = b"".join(part or b"" for part in filled)
+        signature = sign_rsa(order.secret, text, public_key_hash(rule))
         return _written(b64decode(signature), rule)
     secret = key(rule, order.secret).reveal()
     if rule.scheme == "token":
         return secret.decode("latin-1")
+    if rule.scheme == "basic":
+        return basic_credentials(Secret(secret))
     text = b"".join(secret if part is None else part for part in filled)
     if rule.scheme == "hmac":
         found = hmac.digest(secret, text, rule.algorithm)
@@ -61,4 +65,7 @@ def signed(rule: SignatureRule, order: SampleOrder, filled: Sequence[bytes | Non
 
 
 def _written(signature: bytes, rule: SignatureRule) -> str:
-    return signature.hex() if rule.encoding == "hex" else b64encode(signature).decode("ascii")
+    if rule.encoding == "hex":
+        return signature.hex()
+    encode = b64encode if rule.encoding == "base64" else urlsafe_b64encode
+    return encode(signature).decode("ascii")

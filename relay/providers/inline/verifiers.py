@@ -2,8 +2,9 @@
 
 import binascii
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
-from typing import Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, Protocol
 
 from relay.core.errors import Reason, Refusal
 from relay.core.secret import RevealedSecrets, Secret
@@ -11,14 +12,13 @@ from relay.providers.inline import (
     PUBLIC_KEY_SCHEMES,
     Algorithm,
     Encoding,
+    Scheme,
     SignatureRule,
 )
-from relay.signatures import (
-    Verifier,
-    decode,
-)
-from relay.signatures.public_key import Ed25519, Rsa, UnusableKey
-from relay.signatures.shared_secret import Digest, Hmac, Token
+from relay.signatures import Verifier
+from relay.signatures.public_key import Ed25519, PublicKeyHash, Rsa, UnusableKey
+from relay.signatures.shared_secret import Basic, Digest, Hmac, Token
+from relay.signatures.spellings import AS_BASE64, AS_HEX, Respell
 
 
 class TextVerifier(Protocol):
@@ -42,25 +42,22 @@ def text_verifier(rule: SignatureRule, secrets: Sequence[Secret]) -> TextVerifie
     """
     keys = [_key(rule, position, secret) for position, secret in enumerate(secrets)]
     try:
-        match rule.scheme:
-            case "digest":
-                return _EmbeddedSecretVerifier(rule.algorithm, keys, rule.encoding)
-            case "hmac":
-                return _JoinedVerifier(Hmac(rule.algorithm, keys, _plain(rule.encoding)))
-            case "rsa":
-                return _JoinedVerifier(Rsa(keys), rule.encoding)
-            case "ed25519":
-                return _JoinedVerifier(Ed25519(keys, _plain(rule.encoding)))
-            case "token":
-                return _JoinedVerifier(Token(keys))
-            case _:
-                raise ValueError(f"scheme: {rule.scheme} is not available yet")
+        return _VERIFIERS[rule.scheme](rule, keys)
     except UnusableKey as error:
         raise ValueError(f"secrets.{error.position}: {error}") from None
 
 
-def _plain(encoding: Encoding) -> Literal["hex", "base64"]:
-    return "hex" if encoding == "hex" else "base64"
+def public_key_hash(rule: SignatureRule) -> PublicKeyHash:
+    """Return the hash of a signature with a public key.
+
+    Raises:
+        ValueError: it is one that collides.
+    """
+    match rule.algorithm:
+        case "sha256" | "sha384" | "sha512":
+            return rule.algorithm
+        case weak:
+            raise ValueError(f"algorithm: {weak} is none for a public key")
 
 
 def key(rule: SignatureRule, secret: Secret) -> Secret:
@@ -109,16 +106,24 @@ def _base64(text: bytes) -> bytes:
 
 
 class _JoinedVerifier:
-    """Passes the joined text to a `Verifier`; converts hexadecimal signatures to its Base64."""
+    """Passes the joined text to a `Verifier`, and the signature in its canonical spelling."""
 
-    def __init__(self, verifier: Verifier, encoding: Encoding = "base64") -> None:
+    def __init__(self, verifier: Verifier, respell: Respell) -> None:
         self._verifier = verifier
-        self._encoding = encoding
+        self._respell = respell
 
     def verify(self, parts: Sequence[bytes | None], signature: str) -> int:
-        if self._encoding == "hex":
-            signature = b64encode(decode(signature, "hex")).decode("ascii")
-        return self._verifier.verify(b"".join(filter(None, parts)), signature)
+        return self._verifier.verify(b"".join(filter(None, parts)), self._respell(signature))
+
+
+class _ProofVerifier:
+    """Passes proofs that cover no text to their `Verifier` as they are."""
+
+    def __init__(self, verifier: Verifier) -> None:
+        self._verifier = verifier
+
+    def verify(self, parts: Sequence[bytes | None], signature: str) -> int:  # noqa: ARG002 - as said
+        return self._verifier.verify(b"", signature)
 
 
 class _EmbeddedSecretVerifier:
@@ -127,11 +132,10 @@ class _EmbeddedSecretVerifier:
     def __init__(self, algorithm: Algorithm, keys: Sequence[Secret], encoding: Encoding) -> None:
         self._digest = Digest(algorithm, (Secret(b""),))
         self._keys = RevealedSecrets.of(keys)
-        self._encoding = encoding
+        self._respell = AS_HEX[encoding]
 
     def verify(self, parts: Sequence[bytes | None], signature: str) -> int:
-        if self._encoding == "base64":
-            signature = decode(signature, "base64").hex()
+        signature = self._respell(signature)
         fits: list[int] = []
         for position, key in enumerate(self._keys):
             try:
@@ -143,3 +147,40 @@ class _EmbeddedSecretVerifier:
         if not fits:
             raise Refusal(Reason.SIGNATURE_MISMATCH, "fits no secret")
         return fits[0]
+
+
+def _hmac(rule: SignatureRule, keys: Sequence[Secret]) -> TextVerifier:
+    if rule.encoding == "hex":
+        return _JoinedVerifier(Hmac(rule.algorithm, keys, "hex"), AS_HEX["hex"])
+    return _JoinedVerifier(Hmac(rule.algorithm, keys, "base64"), AS_BASE64[rule.encoding])
+
+
+def _public_key(rule: SignatureRule, verifier: Verifier) -> TextVerifier:
+    return _JoinedVerifier(verifier, AS_BASE64[rule.encoding])
+
+
+def _unavailable(rule: SignatureRule, _: Sequence[Secret]) -> TextVerifier:
+    raise ValueError(f"scheme: {rule.scheme} is not available yet")
+
+
+def _no_verifier(*_: object) -> TextVerifier:
+    raise ValueError("secrets.0: is compared with nothing; leave secrets out")
+
+
+_VERIFIERS: Final[Mapping[Scheme, Callable[[SignatureRule, Sequence[Secret]], TextVerifier]]] = (
+    MappingProxyType(
+        {
+            "hmac": _hmac,
+            "digest": lambda rule, keys: _EmbeddedSecretVerifier(
+                rule.algorithm, keys, rule.encoding
+            ),
+            "rsa": lambda rule, keys: _public_key(rule, Rsa(keys, public_key_hash(rule))),
+            "ed25519": lambda rule, keys: _public_key(rule, Ed25519(keys)),
+            "ecdsa": _unavailable,
+            "jwt": _unavailable,
+            "token": lambda _, keys: _ProofVerifier(Token(keys)),
+            "basic": lambda _, keys: _ProofVerifier(Basic(keys)),
+            "none": _no_verifier,
+        }
+    )
+)

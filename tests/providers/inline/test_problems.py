@@ -10,6 +10,7 @@ import pytest
 from relay.core.errors import Reason, Refusal
 from relay.providers.inline import (
     HeaderField,
+    HeaderFields,
     JsonField,
     TimeRule,
 )
@@ -22,6 +23,7 @@ BASE64 = "whsec_" + b64encode(bytes(range(24))).decode()
 
 TIME = TimeRule(HeaderField("X-Time"), "s")
 NOWHERE = TimeRule(None, "s")
+UNSAID, SEVERAL = HeaderFields(()), HeaderFields(("X-One", "X-Two"))
 KEYED = "t={timestamp},v1={signature}"
 
 
@@ -65,7 +67,8 @@ KEYED = "t={timestamp},v1={signature}"
         ({"time": NOWHERE, "signed": "{timestamp}{body}"}, "timestamp", "say where"),
         ({"time": TIME, "format": KEYED, "signed": "{timestamp}{body}"}, "timestamp", "already"),
         # schemes
-        ({"scheme": "rsa", "algorithm": "sha512"}, "algorithm", "sha256 alone"),
+        ({"scheme": "rsa", "algorithm": "sha1"}, "algorithm", "sha256, sha384 or sha512"),
+        ({"scheme": "ecdsa", "algorithm": "md5"}, "algorithm", "sha256, sha384 or sha512"),
         ({"scheme": "rsa", "key_encoding": "hex"}, "secret_encoding", "PEM"),
         ({"scheme": "ed25519", "algorithm": "sha1"}, "algorithm", "no algorithm"),
         ({"scheme": "token", "source": JsonField("/t")}, "from", "stored and forwarded"),
@@ -75,6 +78,15 @@ KEYED = "t={timestamp},v1={signature}"
         ({"scheme": "token", "signed": "{json:/a}"}, "signed", "signs nothing"),
         ({"scheme": "token", "time": TIME}, "timestamp", "signs no time"),
         ({"scheme": "token", "format": KEYED}, "format", "signs no time"),
+        ({"source": UNSAID}, "from", "is needed"),
+        ({"scheme": "token", "source": UNSAID}, "from", "is needed"),
+        ({"source": SEVERAL, "format": KEYED, "signed": "{timestamp}{body}"}, "format", "several"),
+        ({"scheme": "basic", "source": JsonField("/a")}, "from", "stored and forwarded"),
+        ({"scheme": "basic", "signed": "{body}{body}"}, "signed", "no meaning with scheme: basic"),
+        ({"scheme": "basic", "key_encoding": "hex"}, "secret_encoding", "no meaning"),
+        ({"scheme": "none"}, "from", "no meaning with scheme: none"),
+        ({"scheme": "none", "source": UNSAID, "encoding": "base64"}, "encoding", "no meaning"),
+        ({"scheme": "none", "source": UNSAID, "time": TIME}, "timestamp", "no meaning"),
     ],
 )
 def test_a_mistake_is_found_where_it_stands(rule: dict[str, Any], key: str, said: str) -> None:

@@ -10,7 +10,7 @@ from relay.core.errors import Reason, Refusal
 from relay.core.secret import Secret
 from relay.core.urls import signed_url
 from relay.providers import Window
-from relay.providers.inline import HeaderField, JsonField, TimeRule
+from relay.providers.inline import HeaderField, HeaderFields, JsonField, TimeRule
 from relay.providers.inline.signature import WINDOW, SignatureCheck, Verified, time_of
 from relay.providers.inline.signed_times import write_time
 from tests.providers.inline.describe import AT, described, message
@@ -146,3 +146,41 @@ def test_a_signature_over_none_of_this_body_is_refused(body: bytes) -> None:
     with pytest.raises(Refusal) as caught:
         check.verify(message(headers, body), AT)
     assert caught.value.reason is Reason.FIELD_INVALID
+
+
+SEVERAL = described(source=HeaderFields(("X-One", "X-Two")), format="v1={signature}").signature
+
+
+@pytest.mark.parametrize(
+    ("headers", "position"),
+    [
+        ({"X-One": "v1=" + mac(b"old", b"{}")}, 0),
+        ({"X-Two": "v1=" + mac(b"new", b"{}")}, 1),
+        ({"X-One": "v1=" + mac(b"x", b"{}"), "X-Two": "v1=" + mac(b"new", b"{}")}, 1),
+        ({"X-One": "v2=00", "X-Two": "v1=" + mac(b"old", b"{}")}, 0),
+        ({"X-One": "", "X-Two": "v1=" + mac(b"old", b"{}")}, 0),
+    ],
+)
+def test_a_signature_in_any_of_several_fields_fits(headers: dict[str, str], position: int) -> None:
+    found = SignatureCheck(SEVERAL, SECRETS, WINDOW).verify(message(headers), AT)
+    assert found == Verified(position, ("body",), ambiguous=False)
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ({}, Reason.SIGNATURE_MISSING),
+        ({"X-One": "", "X-Two": ""}, Reason.SIGNATURE_MISSING),
+        ({"X-One": "v1="}, Reason.SIGNATURE_MISSING),
+        ({"X-Three": "v1=" + mac(b"old", b"{}")}, Reason.SIGNATURE_MISSING),
+        ({"X-One": "v2=00", "X-Two": "v3=00"}, Reason.SIGNATURE_MISMATCH),
+        ({"X-One": mac(b"old", b"{}")}, Reason.SIGNATURE_MISMATCH),
+        ({"X-One": "v1=" + mac(b"x", b"{}"), "X-Two": "v1=00"}, Reason.SIGNATURE_MISMATCH),
+    ],
+)
+def test_without_a_signature_that_fits_in_any_field_it_is_refused(
+    headers: dict[str, str], reason: Reason
+) -> None:
+    with pytest.raises(Refusal) as caught:
+        SignatureCheck(SEVERAL, SECRETS, WINDOW).verify(message(headers), AT)
+    assert caught.value.reason is reason

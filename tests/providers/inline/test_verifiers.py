@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from base64 import b64decode, b64encode
+from base64 import b64decode, b64encode, urlsafe_b64encode
 from typing import Any
 
 import pytest
@@ -68,18 +68,60 @@ def test_a_digest_holds_the_secret_where_the_template_says(encoding: str) -> Non
     rule = {"scheme": "digest", "algorithm": "sha512", "encoding": encoding}
     right = digest.hex() if encoding == "hex" else b64encode(digest).decode()
     assert verified(rule, right, "other", "key") == 1
-    for wrong in (right.swapcase(), right[:-1], right + "\n", "", "é"):
+    if encoding == "hex":
+        assert verified(rule, right.upper(), "other", "key") == 1
+    else:
+        assert verified(rule, right.rstrip("="), "other", "key") == 1
+    for wrong in (right[1:] + right[0], right[:-3], right + "\n", "", "é"):
         with pytest.raises(Refusal) as caught:
             verified(rule, wrong, "other", "key")
         assert caught.value.reason is Reason.SIGNATURE_MISMATCH
 
 
-@pytest.mark.parametrize("algorithm", ["sha1", "sha256", "sha512"])
+@pytest.mark.parametrize("algorithm", ["md5", "sha1", "sha256", "sha384", "sha512"])
 def test_hmac(algorithm: str) -> None:
     mac = hmac.digest(b"key", b"text", algorithm)
     assert verified({"algorithm": algorithm}, mac.hex(), "other", "key") == 1
     base64 = {"algorithm": algorithm, "encoding": "base64"}
     assert verified(base64, b64encode(mac).decode(), "key") == 0
+
+
+def test_other_spellings_of_the_same_bytes_fit() -> None:
+    # A text of which the MAC holds what the two alphabets of Base64 write otherwise.
+    text = next(
+        text
+        for text in (f"{at}".encode() for at in range(9999))
+        if b"+" in (mac := b64encode(hmac.digest(b"key", text, "sha256"))) and b"/" in mac
+    )
+    mac = hmac.digest(b"key", text, "sha256")
+    plain, url = b64encode(mac).decode(), urlsafe_b64encode(mac).decode()
+    for encoding, spellings in {
+        "hex": [mac.hex(), mac.hex().upper(), mac.hex().title()],
+        "base64": [plain, plain.rstrip("=")],
+        "base64url": [url, url.rstrip("=")],
+    }.items():
+        for signature in spellings:
+            assert verified({"encoding": encoding}, signature, "key", text=text) == 0
+    for encoding, others in {
+        "hex": [plain, mac.hex()[1:]],
+        "base64": [url, plain + "=", mac.hex()],
+        "base64url": [plain, plain.rstrip("="), url + "="],
+    }.items():
+        for signature in others:
+            with pytest.raises(Refusal) as caught:
+                verified({"encoding": encoding}, signature, "key", text=text)
+            assert caught.value.reason is Reason.SIGNATURE_MISMATCH
+
+
+@pytest.mark.parametrize("algorithm", ["sha384", "sha512"])
+def test_rsa_with_another_hash(algorithm: Any) -> None:
+    pair = new_rsa_keys()
+    public = pair.verifying.reveal().decode()
+    signature = sign_rsa(pair.signing, b"text", algorithm)
+    rule = {"scheme": "rsa", "encoding": "base64"}
+    assert verified(rule | {"algorithm": algorithm}, signature, public) == 0
+    with pytest.raises(Refusal):
+        verified(rule, signature, public)
 
 
 @pytest.mark.parametrize("encoding", ["hex", "base64"])
@@ -92,7 +134,7 @@ def test_rsa(encoding: str) -> None:
     rule = {"scheme": "rsa", "encoding": encoding}
     assert verified(rule, signature, *keys) == 1
     with pytest.raises(Refusal):
-        verified(rule, signature.upper(), *keys)
+        verified(rule, signature[1:] + signature[0], *keys)
 
 
 @pytest.mark.parametrize("encoding", ["hex", "base64"])
@@ -124,3 +166,36 @@ def test_a_token() -> None:
     assert verified({"scheme": "token"}, "two", "one", "two") == 1
     with pytest.raises(Refusal):
         verified({"scheme": "token"}, "three", "one", "two")
+
+
+def test_basic() -> None:
+    rule = {"scheme": "basic"}
+    credentials = b64encode(b"relay:two:words").decode()
+    for name in ("Basic", "basic", "BASIC"):
+        assert verified(rule, f"{name} {credentials}", "relay:one", "relay:two:words") == 1
+    padded = b64encode(b"relay:twos").decode()
+    assert verified(rule, f"Basic {padded.rstrip('=')}", "relay:twos") == 0
+    for wrong in (
+        credentials,
+        f"Bearer {credentials}",
+        f"Basic  {credentials}",
+        f"Basic {credentials} ",
+        f"Basic {credentials[:-4]}",
+        f"Basic {credentials}{credentials}",
+        "Basic relay:two:words",
+        "Basic ",
+        "Basic",
+    ):
+        with pytest.raises(Refusal) as caught:
+            verified(rule, wrong, "relay:one", "relay:two:words")
+        assert caught.value.reason is Reason.SIGNATURE_MISMATCH
+
+
+def test_a_pair_without_a_colon_is_none() -> None:
+    with pytest.raises(ValueError, match=r"^secrets\.1: has no colon"):
+        text_verifier(described(scheme="basic").signature, (Secret("a:b"), Secret("ab")))
+
+
+def test_nothing_is_compared_with_the_scheme_none() -> None:
+    with pytest.raises(ValueError, match=r"^secrets\.0: .*leave secrets out"):
+        text_verifier(described(scheme="none").signature, SECRETS)
