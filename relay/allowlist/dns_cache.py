@@ -5,8 +5,6 @@ after a restart; in memory, ages count on the monotonic clock.
 """
 
 import asyncio
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from ipaddress import ip_address
@@ -25,6 +23,7 @@ from relay.allowlist.dns_source import (
 )
 from relay.allowlist.networks import special
 from relay.core.clock import Clock
+from relay.core.files import replace
 from relay.core.request import Address
 
 # The addresses are what a restart needs. When they were last confirmed may lag this much behind.
@@ -152,7 +151,7 @@ class DnsCache:
         states = dict(self._states)
         text = self._to_saved(states).model_dump_json(indent=1)
         try:
-            await asyncio.to_thread(_replace, self._path, text.encode())
+            await asyncio.to_thread(replace, self._path, text.encode())
         except asyncio.CancelledError:
             self._dirty.set()
             raise
@@ -242,26 +241,3 @@ def _needs_write(written: HostState, state: HostState) -> bool:
     if written.answered_at is None or state.answered_at is None:
         return written.answered_at is not state.answered_at
     return state.answered_at - written.answered_at >= _REFRESH_INTERVAL
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Replace the file atomically and durably: a reader, also after a crash, finds it whole.
-
-    Raises:
-        OSError: it could not be done for certain; the file is whole, old or new.
-    """
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

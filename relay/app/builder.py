@@ -15,7 +15,7 @@ from relay.allowlist.dns_cache import DnsCache
 from relay.allowlist.dns_source import Policy
 from relay.allowlist.registry import HostRegistry, Knock
 from relay.allowlist.resolver import Resolver
-from relay.app.endpoint_parts import kept_headers, upstream_routes
+from relay.app.endpoint_parts import issuing, kept_headers, upstream_routes
 from relay.config import Endpoint as EndpointSettings
 from relay.config import ExpectedSources, Settings, endpoint_options, provider_of, senders
 from relay.config.settings import Confirm
@@ -32,6 +32,7 @@ from relay.ingest.client_address import ClientLocator
 from relay.ingest.endpoint_paths import EndpointPaths
 from relay.ingest.reconcile import Reconciler, ReconcileTarget
 from relay.ingest.refusals import RefusalReleaser
+from relay.providers.snap.access_tokens import AccessTokens
 from relay.spool import Spool
 
 # ---- allowlists -----------------------------------------------------------------------------
@@ -98,6 +99,8 @@ def bind_endpoint(
     json_limits: JsonLimits,
     knock: Knock | None = None,
     authenticated_knock: AuthenticatedKnock | None = None,
+    *,
+    tokens: AccessTokens | None = None,
 ) -> Endpoint:
     """Return an endpoint with its provider, secrets and allowlist bound together.
 
@@ -105,10 +108,11 @@ def bind_endpoint(
     knock: refreshes the hosts of `expected_sources` early; without it they are refreshed on
         schedule only.
     authenticated_knock: that of this endpoint; without it no unknown address can prove itself.
+    tokens: access tokens of all endpoints; without them none is good.
     """
     bound = provider_of(settings)
     info = bound.info
-    options = endpoint_options(settings, info)
+    options = issuing(settings, endpoint_options(settings, info), tokens)
     return Endpoint(
         name=settings.name,
         path=settings.path,

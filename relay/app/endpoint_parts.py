@@ -1,5 +1,6 @@
 """What an endpoint's part is made of besides its provider: its routes, and the fields it keeps."""
 
+from dataclasses import replace
 from typing import Final
 
 from relay.config import Endpoint
@@ -7,8 +8,9 @@ from relay.config.inline_provider import InlineProvider
 from relay.core.conditions import HeaderCondition
 from relay.ingest.admission import COMMON_HEADERS
 from relay.ingest.upstream_routes import UpstreamRoute
-from relay.providers import ProviderInfo
+from relay.providers import EndpointOptions, ProviderInfo
 from relay.providers.inline import HeaderField
+from relay.providers.snap.access_tokens import AccessTokens
 
 #: Fields that may hold a token: no route makes relay keep them.
 _SECRET_FIELDS: Final = frozenset({"authorization", "proxy-authorization", "cookie"})
@@ -47,3 +49,13 @@ def token_fields(settings: Endpoint) -> tuple[str, ...]:
     if not rule.is_token or not isinstance(rule.source, HeaderField):
         return ()
     return (rule.source.name,)
+
+
+def issuing(
+    settings: Endpoint, options: EndpointOptions, tokens: AccessTokens | None
+) -> EndpointOptions:
+    """Return the options with the access tokens of this endpoint, where it issues any."""
+    rules = options.tokens
+    if tokens is None or rules is None:
+        return options
+    return replace(options, issued=tokens.of(settings.name, rules.client_id, rules.life))

@@ -56,6 +56,7 @@ from relay.ingest.client_address import Clients
 from relay.ingest.endpoint_paths import EndpointPaths
 from relay.ingest.pipeline import Ingest, OnRefused
 from relay.ingest.unknown_senders import UnknownSenders
+from relay.providers.snap.access_tokens import AccessTokens
 from relay.spool import Spool, SpoolBroken
 from relay.telemetry import Telemetry
 
@@ -151,6 +152,7 @@ class LiveConfigBuilder:
         on_spool_broken: Callable[[SpoolBroken], None],
         proven: ProvenAddresses,
         unknown_senders: UnknownSenders,
+        access_tokens: AccessTokens | None = None,
     ) -> None:
         self._registry = registry
         self._clients = clients
@@ -162,6 +164,7 @@ class LiveConfigBuilder:
         self._on_spool_broken = on_spool_broken
         self._proven = proven
         self._unknown_senders = unknown_senders
+        self._access_tokens = access_tokens
         self._new_id = event_ids()
         # The endpoints in use that do not ask. All confirmers know it, so that none is made anew
         # when an endpoint comes or goes.
@@ -324,7 +327,9 @@ class LiveConfigBuilder:
     def _make_endpoint(self, _: str, key: _EndpointKey) -> tuple[Endpoint, Close]:
         settings, json_limits, knock = key
         proving = builder.authenticated_knock(settings, self._registry, self._clock)
-        endpoint = builder.bind_endpoint(settings, self._registry, json_limits, knock, proving)
+        endpoint = builder.bind_endpoint(
+            settings, self._registry, json_limits, knock, proving, tokens=self._access_tokens
+        )
         return endpoint, nothing if proving is None else proving.close
 
     def _make_target(self, _: str, key: _TargetKey) -> tuple[StatusTarget, Close]:

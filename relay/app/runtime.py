@@ -30,6 +30,7 @@ from relay.app.serving_spool import prepare_spool, warn_of_missing_upstreams
 from relay.app.spools import open_spool
 from relay.app.supervisor import Supervisor
 from relay.app.tls_renewal import TlsRenewal
+from relay.app.token_file import TokenFile, token_file
 from relay.app.watch import watch
 from relay.config import Settings
 from relay.core.clock import Clock
@@ -82,6 +83,7 @@ class _Parts:
     config_switch: ConfigSwitch
     tls: Mapping[str, ServerTls]
     certificate_reloader: CertificateReloader
+    tokens: TokenFile
 
 
 class App:
@@ -177,6 +179,8 @@ class App:
             secrets=lambda: configs.active.settings.every_secret(),  # noqa: PLW0108 - it changes
         )
         stack.push_async_callback(behind.flush)
+        tokens = self._token_file()
+        stack.push_async_callback(tokens.save)
         configs = LiveConfigBuilder(
             registry=registry,
             clients=clients,
@@ -188,6 +192,7 @@ class App:
             on_spool_broken=self._fail,
             proven=proven,
             unknown_senders=behind.unknown_senders,
+            access_tokens=tokens.tokens,
         )
         stack.push_async_callback(configs.close)
         first = await configs.build(settings)
@@ -290,7 +295,17 @@ class App:
             config_switch,
             tls,
             certificate_reloader,
+            tokens,
         )
+
+    def _token_file(self) -> TokenFile:
+        log = self._telemetry.log
+        file = token_file(
+            self._settings, self._clock, lambda why: log.error("access_tokens_unsaved", detail=why)
+        )
+        if (problem := file.load()) is not None:
+            log.warning("access_tokens_ignored", detail=problem)
+        return file
 
     def _host_registry(self, proven: ProvenAddresses) -> HostRegistry:
         telemetry = self._telemetry
@@ -322,6 +337,7 @@ class App:
             reloads = [group.create_task(each) for each in self._reload_tasks(parts)]
             if self._role.receives:
                 background.append(group.create_task(parts.registry.run()))
+                background.append(group.create_task(parts.tokens.run()))
                 background += [
                     group.create_task(self._record(each)) for each in parts.behind.running
                 ]

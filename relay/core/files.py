@@ -1,12 +1,13 @@
-"""Fingerprints of files that other programs write: whether they have changed since they were read.
+"""Fingerprints of files that other programs write, and the replacing of those that relay writes.
 
-A path is followed to its end each time, so the swap of a symbolic link on the way, as Kubernetes
-does it, is a change like any other.
+A fingerprint tells whether a file has changed since it was read. A path is followed to its end each
+time, so the swap of a symbolic link on the way, as Kubernetes does it, is a change like any other.
 """
 
 import errno
 import os
 import stat
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -46,6 +47,29 @@ def read(path: Path, most: int) -> bytes:
     refuse_irregular(path)
     with path.open("rb") as file:
         return file.read(most)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Replace the file atomically and durably: a reader, also after a crash, finds it whole.
+
+    Raises:
+        OSError: it could not be done for certain; the file is whole, old or new.
+    """
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)  # mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def _of(path: Path) -> Stamp:

@@ -9,6 +9,7 @@ from relay.allowlist.networks import parse_network
 from relay.app import builder
 from relay.app.builder import known_registry
 from relay.app.endpoint_parts import token_fields
+from relay.app.token_file import known_tokens
 from relay.config import Endpoint as EndpointSettings
 from relay.config import Settings, endpoint_options, provider_of
 from relay.config.lint_secrets import secret_advice
@@ -119,8 +120,9 @@ class Walker:
         self._head = head
         self._walk = Walk()
         registry = known_registry(settings, SystemClock())
+        tokens = known_tokens(settings, SystemClock())
         self._endpoints = [
-            builder.bind_endpoint(each, registry, settings.limits.json_limits)
+            builder.bind_endpoint(each, registry, settings.limits.json_limits, tokens=tokens)
             for each in settings.endpoints
         ]
         self._mask = Mask(settings.every_secret(), head.headers)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.core.files import fingerprint, read, refuse_irregular, stamps
+from relay.core.files import fingerprint, read, refuse_irregular, replace, stamps
 
 
 def test_a_file_that_is_left_alone_stays_the_same(tmp_path: Path) -> None:
@@ -76,3 +76,21 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
         read(tmp_path / "none", 1)
     with pytest.raises(ValueError, match="null"):
         read(Path("a\0b"), 1)
+
+
+def test_a_file_is_replaced_whole_and_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("before")
+    path.chmod(0o644)
+    replace(path, b"after")
+    assert path.read_bytes() == b"after"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_a_file_that_cannot_be_replaced_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "directory"
+    (path / "inner").mkdir(parents=True)
+    with pytest.raises(OSError, match="directory"):
+        replace(path, b"after")
+    assert [*tmp_path.iterdir()] == [path]

@@ -113,6 +113,8 @@ def described(
         shapes=shapes(dialect),
         headers=HEADERS,
         window=WINDOW,
+        # It is signed, and what is signed is not kept.
+        token=dialect.symmetric,
     )
     return SnapProvider(info, dialect, "the sender")
 
