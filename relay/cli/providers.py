@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -279,7 +280,7 @@ def list_providers(
                 name,
                 ", ".join(found.provider.info.environments),
                 found.provider.info.signature,
-                None if found.file else found.provider.info.reviewed,
+                _reviewed(found.provider.info),
             )
             for name, found in everything
         ],
@@ -312,10 +313,15 @@ def show(
         ("answers", info.answers),
         ("signed time", _window(info.window)),
         ("headers passed on", ", ".join(info.headers) or "none of its own"),
-        ("source", found.file or info.document),
     ]
-    if found.file is None:
-        rows.append(("reviewed", info.reviewed))
+    if found.file is not None:
+        rows.append(("file", found.file))
+    rows += [("source", each) for each in (info.document, *info.documents) if each]
+    if (reviewed := _reviewed(info)) is not None:
+        rows.append(("reviewed", reviewed))
+    rows += [("trap", trap) for trap in info.traps]
+    if info.vector:
+        rows.append(("published message", info.vector))
     rows += [("path", _shape(shape)) for shape in info.shapes]
     rows += [(f"callback: {name}", _shape(shape)) for name, shape in info.callbacks.items()]
     for environment, sources in info.environments.items():
@@ -328,9 +334,12 @@ def show(
 
 
 def _facts(found: Described) -> dict[str, object]:
-    # What a file describes has never been reviewed here.
-    own = {} if found.file is None else {"document": str(found.file), "reviewed": None}
-    return _as_json(found.provider.info) | own
+    return _as_json(found.provider.info) | {"file": found.file and str(found.file)}
+
+
+def _reviewed(info: ProviderInfo) -> date | None:
+    """Return when what is known was last compared with its source; None where it never was."""
+    return None if info.reviewed == date.max else info.reviewed
 
 
 def _shape(shape: RequestShape) -> str:
@@ -365,7 +374,10 @@ def _as_json(info: ProviderInfo) -> dict[str, object]:
         "callbacks": {name: _shape_json(shape) for name, shape in info.callbacks.items()},
         "headers": list(info.headers),
         "document": info.document,
-        "reviewed": info.reviewed.isoformat(),
+        "documents": list(info.documents),
+        "reviewed": (reviewed := _reviewed(info)) and reviewed.isoformat(),
+        "traps": list(info.traps),
+        "vector": info.vector,
         "environments": {
             name: {
                 "networks": [

@@ -11,6 +11,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from relay.config.about_sender import About, SampleMessage
 from relay.config.message_fields import (
     HeaderField,
     MessageField,
@@ -241,6 +242,10 @@ class InlineProvider(Section):
         description="Signed fields that must have a value: whose message it is.",
         examples=[[{"json": "/merchantId", "is": "G123456"}]],
     )
+    about: About | None = default(None, description="What is known of the sender.")
+    sample: SampleMessage | None = default(
+        None, description="What `relay send` signs. Default: a body with the fields that are read."
+    )
 
     def description(self) -> inline.Description:
         """Return this as a description of `relay.providers.inline`."""
@@ -256,4 +261,6 @@ class InlineProvider(Section):
             on_replay=OnReplay.DUPLICATE if self.repeats == "duplicate" else OnReplay.REPEATS,
             distinct=tuple(inline.HeaderField(each.header) for each in self.distinct),
             references=tuple(field for each in self.references for field in each.fields()),
+            about=None if self.about is None else self.about.about(),
+            sample=None if self.sample is None else self.sample.message(),
         )

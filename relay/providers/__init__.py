@@ -80,6 +80,10 @@ class ProviderInfo:
     answer_deadline: the time within which the sender expects an answer; None for the usual one.
     window: the default for `timestamp`; None when no time is signed.
     token: the sender is authenticated by a token in a header field, which is never stored.
+    document: the first source of all this; `documents` are further ones.
+    reviewed: when it was last compared with them; `date.max` where that means nothing.
+    traps: what users have to mind.
+    vector: where a published signed message is from, or why there is none.
     """
 
     name: str
@@ -98,6 +102,9 @@ class ProviderInfo:
     answer_deadline: timedelta | None = None
     window: Window | None = None
     token: bool = False
+    documents: tuple[str, ...] = ()
+    traps: tuple[str, ...] = ()
+    vector: str = ""
 
     def shapes_of(self, callback: str | None) -> tuple[RequestShape, ...]:
         """Return the shapes of an endpoint with this `callback`; None for the provider's own."""

@@ -22,8 +22,7 @@ def test_the_providers_are_listed(relay: Invoke) -> None:
     listed = {each["name"]: each for each in orjson.loads(result.output)}
     assert set(listed) == {*names(), *(path.stem for path in SENDERS.glob("*.yaml"))}
     assert listed["midtrans"]["reviewed"] is not None
-    # What a file describes has never been reviewed here.
-    assert listed["stripe"]["reviewed"] is None
+    assert listed["stripe"]["reviewed"] == "2026-11-30"
     assert "stripe\tlive\tHMAC-SHA256" in relay("providers", "list").output
 
 
@@ -50,10 +49,24 @@ def test_a_sender_is_shown_from_its_file(relay: Invoke) -> None:
     file = Path(__file__).parents[2] / "config/senders/github.yaml"
     output = relay("providers", "show", file).output
     assert "HMAC-SHA256 in hex, in X-Hub-Signature-256" in output
-    assert f"source\t{file}\n" in output
-    assert "reviewed" not in output
+    assert f"file\t{file}\n" in output
+    assert "source\thttps://docs.github.com/en/webhooks/using-webhooks/validating" in output
+    assert "reviewed\t2026-11-30\n" in output
+    assert "trap\tX-Hub-Signature, without the 256, is SHA-1 and is not looked at.\n" in output
+    assert "published message\tGitHub's own page shows one" in output
     shown = orjson.loads(relay("providers", "show", file, "--format", "json").output)
-    assert (shown["document"], shown["reviewed"]) == (str(file), None)
+    assert (shown["file"], shown["reviewed"]) == (str(file), "2026-11-30")
+    assert len(shown["documents"]) == 1
+    assert len(shown["traps"]) > 3
+    assert shown["vector"].startswith("GitHub's own page")
+
+
+def test_what_says_nothing_of_itself_was_never_reviewed(relay: Invoke, tmp_path: Path) -> None:
+    file = written(tmp_path, BLOCK)
+    shown = orjson.loads(relay("providers", "show", file, "--format", "json").output)
+    assert (shown["document"], shown["reviewed"], shown["traps"]) == ("", None, [])
+    output = relay("providers", "show", file).output
+    assert not any(f"\n{fact}\t" in output for fact in ("source", "reviewed", "trap"))
 
 
 def test_a_ready_sender_is_shown_by_its_name(relay: Invoke) -> None:

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from relay.config import (
     Settings,
+    about_sender,
     inline_provider,
     listener_settings,
     message_fields,
@@ -77,6 +78,8 @@ SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("endpoints.3.tokens", snap_sender.AccessTokens),
     ("endpoints.3.provider", snap_sender.SnapSender),
     ("endpoints.3.provider.snap", snap_sender.Snap),
+    ("endpoints.2.provider.about", about_sender.About),
+    ("endpoints.2.provider.sample", about_sender.SampleMessage),
 )
 _TITLES = {
     "endpoints.0.routes.0": "An entry of `routes`",
@@ -91,6 +94,8 @@ _TITLES = {
     "endpoints.2.must.0": "An entry of `must`: several values",
     "endpoints.3.provider": "`endpoints.*.provider`, of a sender of BI-SNAP",
     "endpoints.3.provider.snap": "`provider.snap`",
+    "endpoints.2.provider.about": "`provider.about`",
+    "endpoints.2.provider.sample": "`provider.sample`",
 }
 
 _OF_MODEL = {
@@ -140,6 +145,8 @@ DEFAULTS: Mapping[str, str] = {
     "SnapSender.networks": "nobody",
     "Snap.echo": "those that it names",
     "Snap.services": "the standard's",
+    "SampleMessage.headers": "none",
+    "SampleMessage.query": "none",
     "Dns.nameservers": "the system's",
     "Limits.json_elements": "one for each 12 bytes of `body`",
     "Limits.json_keys": "one for each 12 bytes of `body`",
@@ -186,6 +193,10 @@ _NAMED: tuple[tuple[object, str], ...] = (
     (message_fields.SignatureField, "field of a message"),
     (inline_provider.RequiredText, "text or number"),
     (snap_sender.ServiceCode, "two digits"),
+    (about_sender.Day, "date"),
+    (about_sender.DocumentUrl, "URL"),
+    (about_sender.SampleJson, "JSON"),
+    (about_sender.SampleText, "text or number"),
 )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # has no types
 
+from relay.cli.providers import named_or_described
 from relay.config import provider_of
 from relay.config.lint import lint
 from relay.config.loader import schema
@@ -30,7 +31,19 @@ def test_it_has_no_findings(name: str, tmp_path: Path) -> None:
 def test_it_begins_with_what_to_do(name: str) -> None:
     comment = (SENDERS / f"{name}.yaml").read_text().partition("---")[0]
     assert "\n# 1. " in comment
-    assert "\n# - " in comment
+    # What one has to mind stands once, where `relay providers show` finds it.
+    assert "\n# - " not in comment
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_says_where_it_was_read_and_what_to_mind(name: str) -> None:
+    info = named_or_described(name).provider.info
+    assert info.name == name
+    assert info.title.endswith("described in the configuration") is False
+    assert info.document.startswith("https://")
+    assert date(2026, 1, 1) < info.reviewed < date(2100, 1, 1)
+    assert info.traps
+    assert info.vector
 
 
 @pytest.mark.parametrize(("name", "largest"), [("github", 25_000_000), ("shopify", 5_000_000)])

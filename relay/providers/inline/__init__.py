@@ -5,7 +5,8 @@ builds a provider from it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from typing import Final, Literal
 
 from relay.core.request import OnReplay
@@ -127,6 +128,36 @@ class SignatureRule:
 
 
 @dataclass(frozen=True, slots=True)
+class About:
+    """What is known of a sender, and where it was read.
+
+    documents: URLs. reviewed: when the description was compared with them; None: never.
+    traps: what its users have to mind. vector: where a published signed message is from, or why
+    there is none.
+    """
+
+    title: str
+    documents: tuple[str, ...] = ()
+    reviewed: date | None = None
+    traps: tuple[str, ...] = ()
+    vector: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleMessage:
+    """A message without its signature, with placeholders of ids and times (`fresh_values`).
+
+    json, form, text: the body; at most one is given. json: values of `relay.core.strict_json`.
+    """
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    json: object = None
+    form: Mapping[str, str] | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Description:
     """A described sender.
 
@@ -138,6 +169,7 @@ class Description:
     on_replay: what the same signed bytes are under another event key, where that is not signed.
     references: the ids by which people ask for an event.
     distinct: with `DUPLICATE`, header fields whose values make another event of them all the same.
+    sample: what a sample is made from; None: of what is read alone.
     """
 
     name: str
@@ -150,3 +182,5 @@ class Description:
     on_replay: OnReplay = OnReplay.REPEATS
     distinct: tuple[HeaderField, ...] = ()
     references: tuple[Field, ...] = ()
+    about: About | None = None
+    sample: SampleMessage | None = None

@@ -14,6 +14,7 @@ from relay.providers.inline import (
     JsonField,
     Scheme,
     SignatureRule,
+    fresh_values,
     replays,
 )
 from relay.providers.inline.formats import Format
@@ -38,6 +39,7 @@ def problems(description: Description) -> Iterator[tuple[KeyPath, str]]:
         if isinstance(field, JsonField) and len(field.pointer.encode()) > MAX_REFERENCE:
             longer = f"is longer than {MAX_REFERENCE} bytes; name another field"
             yield ("references", str(at)), longer
+    yield from fresh_values.problems(description.sample)
     with suppress(ValueError):
         for key, message in replays.problems(description):
             yield (key,), message

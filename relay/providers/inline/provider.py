@@ -21,6 +21,7 @@ from relay.providers import (
 from relay.providers.answers import PlainAnswers
 from relay.providers.inline import (
     PUBLIC_KEY_SCHEMES,
+    About,
     Description,
     Field,
     HeaderField,
@@ -144,21 +145,25 @@ class InlineProvider:
     def info(self) -> ProviderInfo:
         described = self._description
         time = time_of(described.signature)
+        about = described.about or About(f"{described.name}, described in the configuration")
         return ProviderInfo(
             name=described.name,
-            title=f"{described.name}, described in the configuration",
+            title=about.title,
             environments=described.environments,
             methods=described.methods,
             secrets=_secrets_text(described),
             signature=_signature_text(described),
             event_key=", ".join(map(_field_text, described.event_key)) or "the SHA-256 of the body",
             answers="200 OK",
-            document="",
-            # Nothing is built in that could become outdated.
-            reviewed=date.max,
+            document=about.documents[0] if about.documents else "",
+            # What was never compared with anything cannot become outdated.
+            reviewed=about.reviewed or date.max,
             headers=_forwarded_headers(described),
             window=None if time is None else WINDOW,
             token=described.signature.is_token,
+            documents=about.documents[1:],
+            traps=about.traps,
+            vector=about.vector,
         )
 
     def bind(self, options: EndpointOptions) -> Inspector:

@@ -1,9 +1,7 @@
 """Build a signed sample message of a described sender."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
-from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -14,10 +12,13 @@ from relay.providers.inline import (
     NOWHERE,
     Description,
     Field,
+    FormField,
     HeaderField,
     HeaderFields,
     JsonField,
+    SignatureRule,
 )
+from relay.providers.inline.draft import Draft, draft
 from relay.providers.inline.formats import Format
 from relay.providers.inline.message import Message
 from relay.providers.inline.signature import time_of
@@ -29,7 +30,8 @@ from relay.providers.inline.signing import signed
 def sample(description: Description, order: SampleOrder) -> Sample:
     """Return a message that the description's own inspector accepts.
 
-    changes: fields of the body by their JSON pointers, the first slash left out.
+    It is the description's sample where there is one. changes: fields of a form by their names, of
+    JSON by their pointers, the first slash left out.
 
     Raises:
         ValueError: it cannot be signed here, or a change cannot be made.
@@ -37,68 +39,55 @@ def sample(description: Description, order: SampleOrder) -> Sample:
     rule = description.signature
     time = time_of(rule)
     timestamp = "" if time is None else write_time(order.at, time.unit)
-    headers = {"Content-Type": "application/json"}
-    body: dict[str, Any] = {"id": str(uuid4()), "type": "sample"}
     template = Template(rule.signed) if rule.signs_text else None
-    wanted: list[Field] = [*description.event_key]
-    if template is not None:
-        wanted += [HeaderField(n) for n in template.headers if n.lower() != "host"]
-        wanted += [JsonField("/" + name) for name in template.fields]
-    for field in wanted:
-        _set(field, uuid4().hex, headers, body)
+    made = draft(description.sample, order.at, form=_reads_form(description))
+    for field in _wanted(description, template):
+        if not made.has(field):
+            made.put(field, uuid4().hex)
     if time is not None and time.source is not None:
-        _set(time.source, timestamp, headers, body)
+        made.put(time.source, timestamp)
     for required in description.must:
-        _put(body, required.pointer[1:].split("/"), required.values[0])
+        made.put(JsonField(required.pointer), required.values[0])
     for name, value in order.changes.items():
-        _put(body, name.split("/"), value)
-    filled: Sequence[bytes | None] = ()
-    if template is not None:
-        filled = template.fill(_message(description, order, headers, body), timestamp)
+        made.put_in_body(name, value)
     if rule.source != NOWHERE:
+        filled: Sequence[bytes | None] = ()
+        if template is not None:
+            filled = template.fill(_message(description, order, made), timestamp)
         signature = Format(rule.format).write(signed(rule, order, filled), timestamp)
-        source = rule.source
-        if isinstance(source, HeaderFields):
-            source = HeaderField(source.names[0])
-        _set(source, signature, headers, body)
-    return Sample(description.methods[0], "", Headers(tuple(headers.items())), _json(body))
+        made.put(_place(rule), signature)
+    fields = Headers(made.fields())
+    return Sample(description.methods[0], made.suffix, fields, made.content())
 
 
-def _message(
-    description: Description, order: SampleOrder, headers: dict[str, str], body: dict[str, Any]
-) -> Message:
+def _wanted(description: Description, template: Template | None) -> Iterator[Field]:
+    """Yield the fields that tell events apart, and those that are signed and have to be there."""
+    yield from description.event_key
+    if template is not None:
+        yield from (HeaderField(name) for name in template.headers if name.lower() != "host")
+        if description.sample is None:
+            yield from (JsonField("/" + name) for name in template.fields)
+
+
+def _reads_form(description: Description) -> bool:
+    rule = description.signature
+    fields = (rule.source, *description.event_key)
+    return any(isinstance(each, FormField) for each in fields) or "{form" in rule.signed
+
+
+def _place(rule: SignatureRule) -> Field:
+    """Return where the signature is put: into the first of several header fields."""
+    source = rule.source
+    return HeaderField(source.names[0]) if isinstance(source, HeaderFields) else source
+
+
+def _message(description: Description, order: SampleOrder, made: Draft) -> Message:
     url = signed_url(order.url)
     peer = ip_address("0.0.0.0")  # noqa: S104 - nothing is bound to it
-    fields = (("Host", urlsplit(order.url).netloc), *headers.items())
-    head = RequestHead(description.methods[0], url.path_query, Headers(fields), peer, order.at)
-    delivery = Delivery("", head, ClientAddress(peer, Via.PEER), "", _json(body))
+    fields = (("Host", urlsplit(order.url).netloc), *made.fields())
+    added = made.suffix.replace("?", "&") if "?" in url.path_query else made.suffix
+    head = RequestHead(
+        description.methods[0], url.path_query + added, Headers(fields), peer, order.at
+    )
+    delivery = Delivery("", head, ClientAddress(peer, Via.PEER), "", made.content())
     return Message(delivery, url)
-
-
-def _set(field: Field, value: str, headers: dict[str, str], body: dict[str, Any]) -> None:
-    match field:
-        case HeaderField(name):
-            headers[name] = value
-        case JsonField(pointer):
-            _put(body, pointer[1:].split("/"), value)
-        case _:
-            raise ValueError("a sample of a form or a query is not available yet")
-
-
-def _put(body: dict[str, Any], steps: list[str], value: str) -> None:
-    inner: Any = body
-    for step, following in zip(steps, [*steps[1:], None], strict=True):
-        fresh: Any = value if following is None else [] if following == "0" else {}
-        if isinstance(inner, list) and step == "0":
-            if not inner or following is None:
-                inner[:] = [fresh]
-            inner = inner[0]
-        elif isinstance(inner, dict):
-            inner[step] = fresh if following is None else inner.get(step, fresh)
-            inner = inner[step]
-        else:
-            raise ValueError(f"{'/'.join(steps)}: cannot be set")
-
-
-def _json(body: dict[str, Any]) -> bytes:
-    return json.dumps(body, separators=(",", ":")).encode()

@@ -1,14 +1,16 @@
 """Signed samples of described senders."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from relay.core.request import Verification
 from relay.core.secret import Secret
 from relay.providers import EndpointOptions, Sample, SampleOrder
-from relay.providers.inline import HeaderField, JsonField, TimeRule
+from relay.providers.inline import FormField, HeaderField, JsonField, SampleMessage, TimeRule
 from relay.providers.inline.provider import InlineProvider
+from relay.providers.inline.sample import sample
 from tests.contracts.provider import delivery_of, outcome
 from tests.providers.inline.describe import AT, described
 
@@ -28,21 +30,21 @@ def test_a_sample_holds_every_field_that_is_read() -> None:
             encoding="base64",
         )
     )
-    sample = ordered(provider)
-    body = json.loads(sample.body)
+    made = ordered(provider)
+    body = json.loads(made.body)
     assert set(body["items"][0]) == {"ref", "amount"}
     assert body["meta"]["signature"]
-    assert sample.headers.values("X-Id")
+    assert made.headers.values("X-Id")
     inspector = provider.bind(EndpointOptions(secrets=(Secret("key"),)))
-    assert isinstance(outcome(inspector, delivery_of(sample, URL, AT)), Verification)
+    assert isinstance(outcome(inspector, delivery_of(made, URL, AT)), Verification)
 
 
 def test_changes_are_signed() -> None:
     provider = InlineProvider(described(event_key=(JsonField("/id"),)))
-    sample = ordered(provider, id="mine", **{"data/state": "paid"})
-    assert json.loads(sample.body)["data"] == {"state": "paid"}
+    made = ordered(provider, id="mine", **{"data/state": "paid"})
+    assert json.loads(made.body)["data"] == {"state": "paid"}
     inspector = provider.bind(EndpointOptions(secrets=(Secret("key"),)))
-    assert inspector.verify(delivery_of(sample, URL, AT)).key == "mine"
+    assert inspector.verify(delivery_of(made, URL, AT)).key == "mine"
 
 
 def test_what_cannot_be_changed() -> None:
@@ -53,5 +55,20 @@ def test_what_cannot_be_changed() -> None:
 
 def test_a_time_is_that_of_the_order() -> None:
     time = TimeRule(JsonField("/at"), "iso8601")
-    sample = ordered(InlineProvider(described(time=time)))
-    assert json.loads(sample.body)["at"] == "2026-01-05T12:00:00Z"
+    made = ordered(InlineProvider(described(time=time)))
+    assert json.loads(made.body)["at"] == "2026-01-05T12:00:00Z"
+
+
+def test_it_is_made_from_the_message_that_is_described() -> None:
+    message = SampleMessage({"X-Event": "paid"}, {"k": "v"}, form={"id": "{id}", "sign": ""})
+    description = replace(
+        described(source=FormField("sign"), signed="x", event_key=(HeaderField("X-Id"),)),
+        sample=message,
+    )
+    order = SampleOrder(URL, Secret("key"), AT)
+    first, second = (sample(description, order) for _ in range(2))
+    assert first.body != second.body
+    assert first.suffix == "?k=v"
+    assert first.headers.values("X-Event") == ("paid",)
+    assert first.headers.values("X-Id")
+    assert b"&sign=" in first.body
