@@ -1,4 +1,4 @@
-r"""Verify signatures with a public key: RSA (RFC 8017) and Ed25519 (RFC 8032).
+r"""Verify signatures with a public key: RSA (RFC 8017), ECDSA (FIPS 186-5), Ed25519 (RFC 8032).
 
 Accepted forms of a key: PEM, PEM in which a line break became `\n` or a blank on its way through
 an environment variable, or the Base64 of the DER alone; each with or without the byte order mark
@@ -6,7 +6,7 @@ of UTF-8 that some editors write.
 """
 
 import re
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Sequence
 from statistics import mode
@@ -14,12 +14,22 @@ from types import MappingProxyType
 from typing import Final, Literal, TypeVar
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    ECDSA,
+    SECP256R1,
+    SECP384R1,
+    EllipticCurvePublicKey,
+)
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
-from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from relay.core.errors import Reason, Refusal
 from relay.core.secret import Secret
@@ -29,10 +39,10 @@ MIN_BITS: Final = 2048
 #: OpenSSL verifies nothing with a longer modulus.
 MAX_BITS: Final = 16384
 
-_PADDING: Final = PKCS1v15()
+PADDING: Final = PKCS1v15()
 #: The hashes that a signature with a public key may be taken with.
 PublicKeyHash = Literal["sha256", "sha384", "sha512"]
-_HASHES: Final = MappingProxyType[PublicKeyHash, HashAlgorithm](
+HASHES: Final = MappingProxyType[PublicKeyHash, HashAlgorithm](
     {"sha256": SHA256(), "sha384": SHA384(), "sha512": SHA512()}
 )
 
@@ -51,7 +61,7 @@ _NO_PEM = {
     "{": "JSON",
     "http": "a URL; give the key that lies there",
 }
-_BEGIN = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
+BEGIN = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
 # A line without the blanks around it.
 _LINE = re.compile(r"\S(?:.*\S)?")
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=\s]")
@@ -99,7 +109,7 @@ class Rsa:
         """
         parsed = _parse_all(keys, _rsa_key)
         self._keys = tuple((key, (key.key_size + 7) // 8) for key in parsed)
-        self._hash = _HASHES[algorithm]
+        self._hash = HASHES[algorithm]
 
     def verify(self, message: bytes, signature: str) -> int:
         """Return the position, from 0, of the first key under which `signature` fits `message`.
@@ -113,11 +123,53 @@ class Rsa:
             if len(given) != size:
                 continue
             try:
-                key.verify(given, message, _PADDING, self._hash)
+                key.verify(given, message, PADDING, self._hash)
             except InvalidSignature:
                 continue
             return position
         raise Refusal(Reason.SIGNATURE_MISMATCH, "fits no key")
+
+
+class Ecdsa:
+    """Verifies ECDSA signatures in DER (RFC 3279), in standard Base64 with padding.
+
+    Each has a second one that fits as well, which anyone can compute: the same message may come
+    under both.
+    """
+
+    def __init__(self, keys: Sequence[Secret], algorithm: PublicKeyHash = "sha256") -> None:
+        """Parse public keys on P-256 or P-384.
+
+        Raises:
+            UnusableKey: one of them is no such key.
+        """
+        self._keys = _parse_all(keys, _ecdsa_key)
+        self._algorithm = ECDSA(HASHES[algorithm])
+
+    def verify(self, message: bytes, signature: str) -> int:
+        """Return the position, from 0, of the first key under which `signature` fits `message`.
+
+        Raises:
+            Refusal: SIGNATURE_MISMATCH when it fits none, or is not the one canonical Base64 of
+                the one DER of its two numbers.
+        """
+        given = decode(signature, "base64")
+        if not _is_pair(given):
+            raise Refusal(Reason.SIGNATURE_MISMATCH, "not the DER of two numbers")
+        for position, key in enumerate(self._keys):
+            try:
+                key.verify(given, message, self._algorithm)
+            except InvalidSignature:
+                continue
+            return position
+        raise Refusal(Reason.SIGNATURE_MISMATCH, "fits no key")
+
+
+def _is_pair(der: bytes) -> bool:
+    try:
+        return encode_dss_signature(*decode_dss_signature(der)) == der
+    except ValueError:
+        return False
 
 
 class Ed25519:
@@ -149,33 +201,6 @@ class Ed25519:
         raise Refusal(Reason.SIGNATURE_MISMATCH, "fits no key")
 
 
-def sign_rsa(key: Secret, message: bytes, algorithm: PublicKeyHash = "sha256") -> str:
-    """Return the signature that `Rsa` verifies, made with a private key in PEM.
-
-    Raises:
-        ValueError: it is no private RSA key of 2048 bits or more without a passphrase.
-    """
-    try:
-        private = load_pem_private_key(_ascii_text(key).encode("ascii"), None)
-    except TypeError:
-        raise ValueError("the private key has a passphrase; give it without one") from None
-    except (ValueError, UnsupportedAlgorithm):
-        raise ValueError(
-            f"not a private RSA key in PEM{instead(key)}; `openssl genrsa -out key.pem 2048` makes"
-            " one"
-        ) from None
-    if not isinstance(private, RSAPrivateKey):
-        raise ValueError("the private key is not an RSA key")  # noqa: TRY004 - a bad value
-    _check_strength(private.public_key())
-    return b64encode(private.sign(message, _PADDING, _HASHES[algorithm])).decode("ascii")
-
-
-def instead(key: Secret) -> str:
-    """Return what stands in a PEM text in place of a key that can be read, for a message."""
-    found = _BEGIN.search(key.reveal().decode("ascii", "replace"))
-    return "" if found is None else f", but a {found[1]} or a damaged one"
-
-
 # ---- keys -----------------------------------------------------------------------------------
 
 
@@ -190,16 +215,35 @@ def _parse_all(keys: Sequence[Secret], read: Callable[[Secret], K]) -> tuple[K, 
 
 
 def _rsa_key(key: Secret) -> RSAPublicKey:
-    text = _ascii_text(key)
+    text = ascii_text(key)
     found = _load(_der(text), text)
     if not isinstance(found, RSAPublicKey):
         raise ValueError("is a public key, but not an RSA key")  # noqa: TRY004 - a bad value
-    _check_strength(found)
+    check_strength(found)
     return found
 
 
+def _ecdsa_key(key: Secret) -> EllipticCurvePublicKey:
+    text = ascii_text(key)
+    found = _load(_der(text), text)
+    if not isinstance(found, EllipticCurvePublicKey):
+        raise ValueError("is a public key, but not an EC key")  # noqa: TRY004 - a bad value
+    check_curve(found)
+    return found
+
+
+def check_curve(key: EllipticCurvePublicKey) -> None:
+    """Check that a key is on P-256 or P-384.
+
+    Raises:
+        ValueError.
+    """
+    if not isinstance(key.curve, SECP256R1 | SECP384R1):
+        raise ValueError(f"is a key on {key.curve.name}; P-256 and P-384 are taken")  # noqa: TRY004
+
+
 def _ed25519_key(key: Secret) -> Ed25519PublicKey:
-    text = _ascii_text(key)
+    text = ascii_text(key)
     der = _der(text)
     if len(der) == _ED25519_BYTES:
         found: PublicKeyTypes = Ed25519PublicKey.from_public_bytes(der)
@@ -216,7 +260,12 @@ def _without_sign(point: bytes) -> bytes:
     return bytes([*point[:-1], point[-1] & 0x7F])
 
 
-def _check_strength(key: RSAPublicKey) -> None:
+def check_strength(key: RSAPublicKey) -> None:
+    """Check that a key is of 2048 to 16384 bits, and of an odd modulus.
+
+    Raises:
+        ValueError.
+    """
     if not MIN_BITS <= key.key_size <= MAX_BITS:
         raise ValueError(
             f"is an RSA key of {key.key_size} bits; {MIN_BITS} to {MAX_BITS} are taken"
@@ -237,7 +286,12 @@ def _load(der: bytes, text: str) -> PublicKeyTypes:
         ) from None
 
 
-def _ascii_text(key: Secret) -> str:
+def ascii_text(key: Secret) -> str:
+    """Return the text of a key in PEM or Base64.
+
+    Raises:
+        ValueError: it is no such text; the message says what it is instead.
+    """
     given = key.reveal().removeprefix(BOM_UTF8)
     if given.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
         raise ValueError("is text in UTF-16; save it as UTF-8 or ASCII")
@@ -274,7 +328,7 @@ def _der(text: str) -> bytes:
 
 def _pem_body(text: str) -> tuple[int, int]:
     """Return the bounds of the Base64 between the two markers of a PEM text."""
-    begin = _BEGIN.search(text)
+    begin = BEGIN.search(text)
     if begin is None:
         raise ValueError("has no line -----BEGIN PUBLIC KEY-----")
     label, line = begin[1], _line_number(text, begin.start())
@@ -284,7 +338,7 @@ def _pem_body(text: str) -> tuple[int, int]:
     stop = text.find(f"-----END {label}-----", begin.end())
     if stop < 0:
         raise ValueError(f"line {line}: this {label} has no -----END {label}-----")
-    if (second := _BEGIN.search(text, begin.end())) is not None:
+    if (second := BEGIN.search(text, begin.end())) is not None:
         raise ValueError(
             f"line {_line_number(text, second.start())}: a second key; give each by itself"
         )

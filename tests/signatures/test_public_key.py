@@ -8,7 +8,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
@@ -19,7 +18,8 @@ from cryptography.hazmat.primitives.serialization import (
 from relay.core.errors import Reason, Refusal
 from relay.core.secret import Secret
 from relay.signatures import Verifier
-from relay.signatures.public_key import Ed25519, Rsa, UnusableKey, sign_rsa
+from relay.signatures.private_key import sign_rsa
+from relay.signatures.public_key import Ed25519, Rsa, UnusableKey
 
 SHA256_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
 SHA256_INFO_WITHOUT_NULL = bytes.fromhex("302f300b0609608648016503040201" + "0420")
@@ -503,32 +503,3 @@ def test_no_message_shows_the_key() -> None:
             assert not any(text[at : at + 12] in str(error) for at in range(27, 400))  # noqa: PT017 - whatever it says
     shown = repr(verifier(rsa_key())) + repr(vars(verifier(rsa_key())))
     assert not any(line in shown for line in text.splitlines())
-
-
-# ---- signing --------------------------------------------------------------------------------
-
-
-def test_a_private_key_with_literal_line_breaks_signs() -> None:
-    text = private_pem(rsa_key()).reveal().decode().replace("\n", "\\n")
-    assert sign_rsa(Secret(text), b"m") == signed()
-
-
-def test_what_cannot_sign() -> None:
-    locked = rsa_key().private_bytes(
-        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"word")
-    )
-    for key, said in (
-        (Secret("server-key"), "openssl genrsa"),
-        (Secret(""), "not a private RSA key"),
-        (Secret(pem(rsa_key())), "not a private RSA key in PEM, but a PUBLIC KEY"),
-        (
-            Secret("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"),
-            "not a private RSA key in PEM, but a CERTIFICATE",
-        ),
-        (private_pem(ed25519_key()), "is not an RSA key"),
-        (private_pem(rsa_key(1024)), "1024 bits"),
-        (Secret(locked), "passphrase"),
-    ):
-        with pytest.raises(ValueError, match=said) as caught:
-            sign_rsa(key, b"m")
-        assert "server-key" not in str(caught.value)

@@ -22,7 +22,7 @@ from relay.core.secret import Secret
 from relay.core.strict_json import minify
 from relay.providers import EndpointOptions, Inspector, Sample, Window
 from relay.providers.midtrans.snap import PROVIDER
-from relay.signatures.public_key import sign_rsa
+from relay.signatures.private_key import sign_rsa
 from tests.contracts.provider import delivery_of, outcome
 
 PUBLISHED = json.loads((Path(__file__).parent / "midtrans_snap.json").read_text())

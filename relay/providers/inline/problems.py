@@ -160,8 +160,11 @@ def _key_problems(rule: SignatureRule) -> Iterator[tuple[str, str]]:
     if rule.scheme in {"rsa", "ecdsa"} and rule.algorithm in {"md5", "sha1"}:
         message = "is no hash to take a public key's signature with; write sha256, sha384 or sha512"
         yield "algorithm", message
-    if rule.scheme == "rsa" and rule.key_encoding == "hex":
-        yield "secret_encoding", "RSA keys are given in PEM or Base64; leave the key out"
+    if rule.scheme in {"rsa", "ecdsa"} and rule.key_encoding == "hex":
+        yield (
+            "secret_encoding",
+            f"{rule.scheme.upper()} keys are given in PEM or Base64; leave the key out",
+        )
     if rule.scheme == "ed25519" and rule.algorithm != "sha256":
         yield "algorithm", "Ed25519 takes no algorithm; leave the key out"
 

@@ -262,6 +262,7 @@ def _signature_text(description: Description) -> str:
         "hmac": f"HMAC-{rule.algorithm.upper()}",
         "digest": rule.algorithm.upper(),
         "rsa": f"RSA (PKCS#1 v1.5) with {rule.algorithm.upper()}",
+        "ecdsa": f"ECDSA with {rule.algorithm.upper()}",
         "ed25519": "Ed25519",
     }[rule.scheme]
     shown = rule.signed.replace("\n", "\\n")

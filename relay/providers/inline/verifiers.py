@@ -16,7 +16,7 @@ from relay.providers.inline import (
     SignatureRule,
 )
 from relay.signatures import Verifier
-from relay.signatures.public_key import Ed25519, PublicKeyHash, Rsa, UnusableKey
+from relay.signatures.public_key import Ecdsa, Ed25519, PublicKeyHash, Rsa, UnusableKey
 from relay.signatures.shared_secret import Basic, Digest, Hmac, Token
 from relay.signatures.spellings import AS_BASE64, AS_HEX, Respell
 
@@ -176,7 +176,7 @@ _VERIFIERS: Final[Mapping[Scheme, Callable[[SignatureRule, Sequence[Secret]], Te
             ),
             "rsa": lambda rule, keys: _public_key(rule, Rsa(keys, public_key_hash(rule))),
             "ed25519": lambda rule, keys: _public_key(rule, Ed25519(keys)),
-            "ecdsa": _unavailable,
+            "ecdsa": lambda rule, keys: _public_key(rule, Ecdsa(keys, public_key_hash(rule))),
             "jwt": _unavailable,
             "token": lambda _, keys: _ProofVerifier(Token(keys)),
             "basic": lambda _, keys: _ProofVerifier(Basic(keys)),

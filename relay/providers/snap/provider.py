@@ -43,7 +43,8 @@ from relay.providers.snap.access_tokens import AccessTokens
 from relay.providers.snap.inspector import Checks, SnapInspector, string_to_sign
 from relay.providers.snap.token_requests import GRANT, TokenRequests, token_text
 from relay.signatures import Verifier
-from relay.signatures.public_key import Rsa, UnusableKey, sign_rsa
+from relay.signatures.private_key import sign_rsa
+from relay.signatures.public_key import Rsa, UnusableKey
 from relay.signatures.shared_secret import Hmac
 
 #: Retries come for hours, and nobody says whether one is stamped anew.

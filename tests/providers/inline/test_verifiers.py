@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from relay.core.errors import Reason, Refusal
 from relay.core.secret import Secret
 from relay.providers.inline.verifiers import key, text_verifier
-from relay.signatures.public_key import sign_rsa
+from relay.signatures.private_key import sign_rsa
 from tests.contracts.provider import new_rsa_keys
 from tests.providers.inline.describe import described
 

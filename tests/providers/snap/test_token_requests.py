@@ -14,7 +14,7 @@ from relay.providers.snap import ACCESS, stamp
 from relay.providers.snap.access_tokens import MAX_RATE, EndpointTokens
 from relay.providers.snap.token_requests import TokenRequests
 from relay.signatures import SignedText
-from relay.signatures.public_key import sign_rsa
+from relay.signatures.private_key import sign_rsa
 from tests.contracts.proof import other_headers, with_headers
 from tests.contracts.provider import NOW, URL, delivery_of, flipped_text, new_rsa_keys
 from tests.providers.snap.dialects import CLIENT, KEYS, SYMMETRIC, new_tokens
