@@ -129,6 +129,7 @@ def bind_endpoint(
         knock=knock,
         answer_deadline=info.answer_deadline,
         token=info.token,
+        token_in_body=info.token_in_body,
         proxied=settings.mode == "proxy",
         confirm=settings.confirm is not None,
         json_limits=json_limits,

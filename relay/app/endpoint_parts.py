@@ -9,7 +9,7 @@ from relay.core.conditions import HeaderCondition
 from relay.ingest.admission import COMMON_HEADERS
 from relay.ingest.upstream_routes import UpstreamRoute
 from relay.providers import EndpointOptions, ProviderInfo
-from relay.providers.inline import HeaderField
+from relay.providers.inline.problems import header_names
 from relay.providers.snap.access_tokens import AccessTokens
 
 #: Fields that may hold a token: no route makes relay keep them.
@@ -46,9 +46,7 @@ def token_fields(settings: Endpoint) -> tuple[str, ...]:
     if not isinstance(settings.provider, InlineProvider):
         return ()
     rule = settings.provider.description().signature
-    if not rule.is_token or not isinstance(rule.source, HeaderField):
-        return ()
-    return (rule.source.name,)
+    return header_names(rule.source) if rule.is_token else ()
 
 
 def issuing(

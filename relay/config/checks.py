@@ -6,6 +6,7 @@ from pathlib import Path
 
 from relay.config.certificate_files import Pair, certificate_issues
 from relay.config.checks_routes import destination_issues
+from relay.config.checks_tokens import token_issues
 from relay.config.checks_upstreams import upstream_issues
 from relay.config.settings import PostgresSpool, Settings, SqliteSpool
 from relay.config.yaml_document import ConfigIssue, Location, Place, dotted, shown_path
@@ -38,6 +39,7 @@ def issues(settings: Settings, upstreams: Iterable[str], place: Place) -> Iterat
     names = tuple(upstreams)
     for location, endpoint in endpoints:
         yield from destination_issues(endpoint, names, location)
+        yield from token_issues(endpoint, location)
 
 
 def _name_at(settings: Settings, location: Location) -> str:

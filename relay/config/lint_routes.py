@@ -11,7 +11,7 @@ from relay.config.settings import Endpoint, Settings
 from relay.config.yaml_document import Location, shown
 from relay.core.conditions import Condition, HeaderCondition
 from relay.providers import EndpointOptions, ProviderInfo, RequiredField
-from relay.providers.inline import HeaderField
+from relay.providers.inline.problems import header_names
 from relay.providers.inline.signed_text import Template
 
 #: Header fields that hold tokens by definition.
@@ -83,8 +83,8 @@ def _tokens(endpoint: Endpoint) -> frozenset[str]:
     """Return the names, in lower case, of the header fields that may hold a token."""
     if isinstance(endpoint.provider, InlineProvider):
         rule = endpoint.provider.description().signature
-        if rule.is_token and isinstance(rule.source, HeaderField):
-            return TOKEN_FIELDS | {rule.source.name.lower()}
+        if rule.is_token:
+            return TOKEN_FIELDS | {name.lower() for name in header_names(rule.source)}
     return TOKEN_FIELDS
 
 

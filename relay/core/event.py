@@ -283,6 +283,6 @@ def event_of(
         verification.hold is not None and not verified.reconciled,
         repeats,
         verification.tokens,
-        (),
+        verification.redacted,
         verified.keep,
     )

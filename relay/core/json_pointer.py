@@ -10,10 +10,14 @@ from relay.core.strict_json import JsonObject, JsonValue, number_text
 
 _POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
+_EACH = "*"
 
 
 class Pointer:
     """A parsed JSON pointer.
+
+    stars: how many of its steps are `*`, which `each` takes for every element of a list.
+    counts: a step of it may be the number of an element.
 
     Raises:
         ValueError: it is none; the message says what to write.
@@ -26,6 +30,8 @@ class Pointer:
             step.replace("~1", "/").replace("~0", "~") for step in text[1:].split("/")
         )
         self.name = text[1:]
+        self.stars = self.steps.count(_EACH)
+        self.counts = any(map(_INDEX.fullmatch, self.steps))
 
     def find(self, message: JsonValue) -> JsonValue:
         """Return the value at the pointer, or None without one. A message may be a list, too."""
@@ -46,12 +52,69 @@ class Pointer:
             found = self._walk(found, (step,))
         return None
 
-    def mask(self, message: JsonObject) -> None:
-        """Put a mask in the place of the value at the pointer, if there is one in an object."""
+    def each(self, message: JsonValue) -> list[tuple[int, ...]]:
+        """Return the numbers of the elements that its stars stand for, one tuple for each place.
+
+        A star stands for every element of a list; in an object it is a key. Whether there is
+        something in those elements is not looked at. Without a star it is one empty tuple.
+        """
+        found: list[tuple[tuple[int, ...], JsonValue]] = [((), message)]
+        for step in self.steps:
+            here, found = found, []
+            for numbers, value in here:
+                if step == _EACH and isinstance(value, list):
+                    found += [((*numbers, at), inner) for at, inner in enumerate(value)]
+                else:
+                    found.append((numbers, self._walk(value, (step,))))
+        return [numbers for numbers, _ in found]
+
+    def at(self, numbers: Sequence[int]) -> "Pointer":
+        """Return the pointer into the elements with these numbers, in the place of its stars."""
+        if not self.stars:
+            return self
+        left = iter(numbers)
+        steps = [str(next(left, _EACH)) if step == _EACH else step for step in self.steps]
+        escaped = [step.replace("~", "~0").replace("/", "~1") for step in steps]
+        return Pointer(f"/{'/'.join(escaped)}")
+
+    def several(self, message: JsonValue, numbers: Sequence[int] = ()) -> str | None:
+        """Return the pointer of a list of several elements of which this one names one; else None.
+
+        Who looks at one element has not seen the others. Stars name all of theirs: they stand for
+        these numbers.
+        """
+        found, left = message, iter(numbers)
+        for at, step in enumerate(self.steps):
+            inner = step
+            if isinstance(found, list):
+                if step == _EACH:
+                    inner = str(next(left, _EACH))
+                elif len(found) > 1 and _INDEX.fullmatch(step):
+                    return "/" + "/".join(self.name.split("/")[:at])
+            found = self._walk(found, (inner,))
+        return None
+
+    def mask(self, message: JsonValue) -> bool:
+        """Put a mask in the place of every value at the pointer; return whether there is one."""
         *parents, last = self.steps
-        holder = self._walk(message, parents)
-        if isinstance(holder, dict) and last in holder:
-            holder[last] = MASK
+        holders = [message]
+        for step in parents:
+            holders = [inner for each in holders for inner in self._inner(each, step)]
+        found = False
+        for holder in holders:
+            if isinstance(holder, dict) and last in holder:
+                holder[last], found = MASK, True
+            elif isinstance(holder, list):
+                for at in range(len(holder)):
+                    if last in {_EACH, str(at)}:
+                        holder[at], found = MASK, True
+        return found
+
+    def _inner(self, holder: JsonValue, step: str) -> list[JsonValue]:
+        """Return what a step leads to."""
+        if step == _EACH and isinstance(holder, list):
+            return holder
+        return [self._walk(holder, (step,))]
 
     @staticmethod
     def _walk(found: JsonValue, steps: Sequence[str]) -> JsonValue:

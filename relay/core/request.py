@@ -259,6 +259,8 @@ class Verification:
     hold: why it is kept and not delivered until its provider confirms it, or a person requeues it.
     tokens: JSON pointers of tokens in the body: shown nowhere, and kept no longer than needed.
     references: the ids by which people ask for the event.
+    redacted: JSON pointers and form fields of a token that proved the sender, masked in `kept`.
+    kept: the delivery with that token masked, which is all that goes further; None: as received.
     """
 
     key: str
@@ -275,6 +277,8 @@ class Verification:
     hold: str | None = None
     tokens: tuple[str, ...] = ()
     references: References = ()
+    redacted: tuple[str, ...] = ()
+    kept: Delivery | None = field(default=None, repr=False, compare=False)
 
     # By hand: finding the references here is no call more for each delivery.
     def __init__(  # noqa: PLR0917 - positional, as generated
@@ -293,6 +297,8 @@ class Verification:
         hold: str | None = None,
         tokens: tuple[str, ...] = (),
         references: References = (),
+        redacted: tuple[str, ...] = (),
+        kept: Delivery | None = None,
         *,
         named: tuple[Mapping[str, JsonValue], Sequence[str]] | None = None,
     ) -> None:
@@ -325,6 +331,8 @@ class Verification:
         self.hold = hold  # type: ignore[misc]
         self.tokens = tokens  # type: ignore[misc]
         self.references = references  # type: ignore[misc]
+        self.redacted = redacted  # type: ignore[misc]
+        self.kept = kept  # type: ignore[misc]
 
     @property
     def content(self) -> bytes:

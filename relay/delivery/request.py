@@ -152,7 +152,7 @@ class RequestWriter:
             ValueError: as `write`.
         """
         received, verification = delivery.delivery, delivery.verification
-        method = received.head.method
+        method, redacted = received.head.method, verification.redacted
         return self._request(
             start=None if received.suffix else self._starts.get(method),
             authorization=authorization,
@@ -168,7 +168,7 @@ class RequestWriter:
             attempt=1,
             received_at=received.head.received_at,
             signed=delivery.signed if verification.ambiguous else verification.signed,
-            marks="",
+            marks=_redacted_line(redacted) if redacted else "",
             body=received.body,
             now=now,
         )
@@ -279,10 +279,15 @@ def _marks(lease: Lease) -> str:
     if event.out_of_order:
         marks += "\r\nRelay-Out-Of-Order: true"
     if event.redacted:
-        marks += f"\r\nRelay-Redacted: {_visible(', '.join(event.redacted))}"
+        marks += _redacted_line(event.redacted)
     if lease.confirmed is not None:
         marks += f"\r\nRelay-Confirmed: {_visible(lease.confirmed)}"
     return marks
+
+
+def _redacted_line(redacted: tuple[str, ...]) -> str:
+    """Return the field that tells what is masked in the body."""
+    return f"\r\nRelay-Redacted: {_visible(', '.join(redacted))}"
 
 
 @lru_cache(maxsize=1024)

@@ -38,7 +38,8 @@ class Endpoint:
     proxied: deliveries are forwarded and answered with the upstream's answer, not stored.
     mode: whether the allowlist refuses, reports or is off.
     knock: refreshes DNS for a refused address; None when no host names are involved.
-    token: the sender's proof is a token in a header field, not a signature.
+    token: the sender's proof is a token, not a signature.
+    token_in_body: that token stands in the body, so that no digest of what came is shown.
     answer_deadline: for senders that hang up sooner than `answer_within`; None for the others.
     confirm: the provider's API is asked about each event before it is delivered.
     json_limits: how much JSON a body may hold.
@@ -71,6 +72,7 @@ class Endpoint:
     query: bool | None = None
     keep: Keep = Keep.ALL
     routes: tuple[UpstreamRoute, ...] = ()
+    token_in_body: bool = False
 
 
 #: Seconds that are left for storing in any case, even when a look-up or the body took all of them.
@@ -229,10 +231,14 @@ def verify_delivery(
     reconciled: it is an answer of the provider's API, which need not be asked again.
     on_signed: as in `relay.providers.Inspector.verify`.
 
+    Where a token was masked, the event holds what is kept, and nothing of what was received.
+
     Raises:
         Refusal: with the reason of the first check that failed.
     """
     verification = endpoint.inspector.verify(delivery, on_signed)
+    if verification.kept is not None:
+        delivery = verification.kept
     # Authorization may hold a token. It is kept only as part of a signature that is verified.
     kept = _kept(endpoint.headers, verification.secret is not None)
     upstreams = endpoint.upstreams

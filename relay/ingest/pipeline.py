@@ -172,7 +172,7 @@ class Ingest:
         delivery = Delivery(
             endpoint.name, head, client, match.remainder, body, endpoint.json_limits, suffix
         )
-        admission.body_sha256 = delivery.body_sha256
+        admission.body_sha256 = None if endpoint.token_in_body else delivery.body_sha256
         at = admission.received_at
         if read_at != admission.started:
             at = admission.wall_clock(read_at)
@@ -192,6 +192,9 @@ class Ingest:
         admission.verified_at = self._clock.monotonic()
         verification = event.verification
         admission.secret, admission.event_key = verification.secret, verification.key
+        # Where a token was masked in it, that of the event is another one.
+        admission.body = event.delivery.body
+        admission.body_sha256 = event.delivery.body_sha256
         if endpoint.routes:
             admission.upstreams = event.upstreams
         # A test message from a dashboard goes no further in either mode, nor does what is held.

@@ -85,7 +85,8 @@ def prove(
     if event.verification.secret is None:
         raise Refusal(Reason.SIGNATURE_MISSING)
     # The last is the one that fitted; a token signs nothing.
-    text = signed[-1].joined() if signed else delivery.head.path.encode() + delivery.body_sha256
+    kept = event.delivery
+    text = signed[-1].joined() if signed else kept.head.path.encode() + kept.body_sha256
     admission.proof = sha256(text).digest()
     return event
 

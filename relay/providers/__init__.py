@@ -79,7 +79,8 @@ class ProviderInfo:
     headers: the sender's own header fields that may reach an upstream.
     answer_deadline: the time within which the sender expects an answer; None for the usual one.
     window: the default for `timestamp`; None when no time is signed.
-    token: the sender is authenticated by a token in a header field, which is never stored.
+    token: the sender is authenticated by a token, which is never stored.
+    token_in_body: that token stands in the body, and is masked there.
     document: the first source of all this; `documents` are further ones.
     reviewed: when it was last compared with them; `date.max` where that means nothing.
     traps: what users have to mind.
@@ -105,6 +106,7 @@ class ProviderInfo:
     documents: tuple[str, ...] = ()
     traps: tuple[str, ...] = ()
     vector: str = ""
+    token_in_body: bool = False
 
     def shapes_of(self, callback: str | None) -> tuple[RequestShape, ...]:
         """Return the shapes of an endpoint with this `callback`; None for the provider's own."""

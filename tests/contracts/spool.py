@@ -1117,6 +1117,16 @@ class SpoolContract:
         assert await masked_event(spool, event_id)
         assert await spool.expire_tokens(RECEIVED + timedelta(days=1), 10) == 0
 
+    async def test_what_was_masked_before_it_was_stored_is_told(self, spool: Spool) -> None:
+        event_id = await stored(spool, verified(body=b'{"t":"***"}', redacted=("/t",)))
+        lease = await take_one(spool)
+        assert (lease.event.tokens, lease.event.redacted) == ((), ("/t",))
+        await spool.settle(lease, Done(), Delivered(200))
+        found = await spool.get(event_id)
+        assert found is not None
+        assert found[1] is not None
+        assert (found[1].body, found[1].redacted) == (b'{"t":"***"}', ("/t",))
+
     async def test_what_was_handed_over_has_its_tokens_too(self, spool: Spool) -> None:
         handoff = CountingHandoff(1)
         spool.subscribe("billing", handoff)

@@ -355,6 +355,7 @@ _DELIVERIES = st.builds(
     ),
     path=st.just("/snap/v1/a?x=%2F"),
     remainder=st.sampled_from(["", "", "/v1/a", "/../a"]),
+    redacted=st.sampled_from([(), ("/value/*/clientState",), ("a\r\nb", "/ü")]),
 )
 
 

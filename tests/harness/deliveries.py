@@ -50,6 +50,7 @@ def verified(
     hold: str | None = None,
     ambiguous: bool = False,
     tokens: tuple[str, ...] = (),
+    redacted: tuple[str, ...] = (),
     references: References = (),
     received_at: datetime = RECEIVED,
     headers: Headers = JSON,
@@ -85,6 +86,7 @@ def verified(
             on_replay=on_replay,
             hold=hold,
             tokens=tokens,
+            redacted=redacted,
             references=references,
         ),
     )

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,15 @@ from relay.ingest.pipeline import Forward, Ingest
 from relay.ingest.upstream_routes import UpstreamRoute
 from relay.providers import (
     EndpointOptions,
+    Environment,
     Inspector,
     Provider,
     RequestShape,
     SampleOrder,
 )
 from relay.providers.builtin import provider_named
+from relay.providers.inline import Description, JsonField, SignatureRule
+from relay.providers.inline.provider import InlineProvider
 from relay.signatures import (
     OnSigned,
     ignore_signed,
@@ -301,6 +305,25 @@ async def test_authorization_passes_only_as_part_of_a_verified_signature(bench: 
     assert found is not None
     assert found[1] is not None
     assert [name for name, _ in found[1].headers] == ["x-ms-date"]
+
+
+async def test_of_a_body_with_a_token_only_the_masked_one_is_known(bench: Bench) -> None:
+    rule = SignatureRule("token", JsonField("/t"))
+    sender = InlineProvider(Description("test", rule, {"live": Environment()}))
+    inspector = sender.bind(EndpointOptions(secrets=(Secret("canary"),)))
+    endpoint = replace(bench.endpoint(), inspector=inspector, token=True, token_in_body=True)
+    ingest = bench.ingest(endpoint)
+    await receive(ingest, head(), reading(b'{"a": 1, "t": "canary"}'))
+    await receive(ingest, head(), reading(b'{"a": 1, "t": "canaries"}'))
+    [record] = (await bench.spool.page(Query())).records
+    found = await bench.spool.get(record.id)
+    assert found is not None
+    assert found[1] is not None
+    assert (found[1].body, found[1].redacted) == (b'{"a":1,"t":"***"}', ("/t",))
+    digest = sha256(b'{"a":1,"t":"***"}').hexdigest()
+    assert record.key == f"sha256:{digest}"
+    assert [line.get("body_sha256") for line in bench.lines()] == [digest, None]
+    assert b"canar" not in bench.log.getvalue()
 
 
 async def test_only_harmless_headers_are_kept(bench: Bench) -> None:

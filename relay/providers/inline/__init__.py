@@ -116,7 +116,10 @@ class SignatureRule:
 
     @property
     def is_token(self) -> bool:
-        """Whether the proof ties no body: who has one can put any body beside it."""
+        """Whether the proof ties no body: who has one can put any body beside it.
+
+        It is stored, logged, shown and forwarded nowhere.
+        """
         if self.jwt is not None:
             return self.jwt.body_sha256 is None
         return self.scheme in TOKEN_SCHEMES

@@ -1,6 +1,9 @@
 """A message as descriptions look at it: header fields, URL, and values of the body."""
 
+from collections.abc import Iterator
+from copy import copy
 from functools import cached_property, lru_cache
+from typing import Final
 
 from relay.core import form, strict_json
 from relay.core.errors import Reason, Refusal
@@ -19,12 +22,17 @@ from relay.providers.inline import (
     Source,
 )
 
+#: The most elements of lists that the stars of a pointer stand for in one message.
+MAX_PLACES: Final = 1000
+
 
 class Message:
     """A delivery and its signed URL; what is derived from the body is computed once, on demand."""
 
     def __init__(self, delivery: Delivery, public: SignedUrl | None) -> None:
         """Wrap the delivery; `public` is the configured URL, if there is one."""
+        self.delivery = delivery
+        self._numbers: tuple[int, ...] = ()
         self._head = delivery.head
         self._public = public
         self.method = delivery.head.method
@@ -97,9 +105,13 @@ class Message:
         """Return a field of the body as text; empty when it is not there.
 
         Raises:
-            Refusal: BODY_MALFORMED; FIELD_INVALID when it is an object or a list, or spelled in
-                upper and lower case.
+            Refusal: BODY_MALFORMED; FIELD_INVALID when it is an object or a list, spelled in upper
+                and lower case, or in one of several elements of a list.
         """
+        if pointer.counts and (name := pointer.several(self.json, self._numbers)) is not None:
+            detail = f"{name or 'the body'} holds several elements, and one of them is named"
+            raise Refusal(Reason.FIELD_INVALID, detail)
+        pointer = pointer.at(self._numbers)
         other = pointer.other_spelling(self.json)
         if other is not None:
             raise Refusal(Reason.FIELD_INVALID, f"{other} is another spelling in /{pointer.name}")
@@ -123,6 +135,39 @@ class Message:
             Refusal: BODY_MALFORMED; FIELD_INVALID when it is there more than once.
         """
         return _one(self.query, name)
+
+    def of(self, delivery: Delivery) -> "Message":
+        """Return another delivery as a message with this URL."""
+        return Message(delivery, self._public)
+
+    def elements(self, field: Source) -> Iterator["Message"]:
+        """Yield the message once for each element that the stars of a pointer stand for.
+
+        In each, the stars of every pointer stand for the element's number. Without a star it is
+        the message itself.
+
+        Raises:
+            Refusal: BODY_MALFORMED; SIGNATURE_MISSING when there is no element; FIELD_INVALID when
+                there are more than `MAX_PLACES`.
+        """
+        if not isinstance(field, JsonField) or not has_stars(field):
+            yield self
+            return
+        pointer = pointer_of(field.pointer)
+        places = pointer.each(self.json)
+        if not places:
+            raise Refusal(Reason.SIGNATURE_MISSING, f"/{pointer.name} names nothing")
+        if len(places) > MAX_PLACES:
+            detail = f"/{pointer.name} stands for more than {MAX_PLACES} values"
+            raise Refusal(Reason.FIELD_INVALID, detail)
+        for numbers in places:
+            yield self._at(numbers)
+
+    def _at(self, numbers: tuple[int, ...]) -> "Message":
+        """Return this message, in which the stars of pointers stand for these numbers."""
+        found = copy(self)
+        found._numbers = numbers  # noqa: SLF001 - of this class
+        return found
 
     def check_single(self, pointer: Pointer) -> None:
         """Check that a list of the body holds exactly one entry.
@@ -152,7 +197,7 @@ class Message:
         raise Refusal(Reason.SIGNATURE_MISSING, f"none of {named} is there exactly once")
 
     def required(self, field: Field) -> str:
-        """Return the text of a header field or a field of the body.
+        """Return the text of a header field or a field of the body; as Latin-1 in either case.
 
         Raises:
             Refusal: SIGNATURE_MISSING when it is missing or empty, and as `header` and `field` do.
@@ -161,14 +206,15 @@ class Message:
             case HeaderField(name):
                 return self.header(name)
             case JsonField(pointer):
-                name, text = pointer, self.field(_pointer(pointer))
+                name, text = pointer, self.field(pointer_of(pointer))
             case QueryField(name):
                 text = self.parameter(name)
             case _:
                 name, text = field.name, self.form_field(field.name)
-        if text:
-            return text
-        raise Refusal(Reason.SIGNATURE_MISSING, f"{name} is missing or empty")
+        if not text:
+            raise Refusal(Reason.SIGNATURE_MISSING, f"{name} is missing or empty")
+        # As a header field's: its bytes, each as one letter.
+        return text if text.isascii() else text.encode("utf-8", "surrogatepass").decode("latin-1")
 
     def optional(self, field: Field) -> str | None:
         """Return the text of a field, or None when it is missing, empty or not unique.
@@ -180,12 +226,17 @@ class Message:
             case HeaderField(name):
                 return self._head.headers.single(name.lower())
             case JsonField(pointer):
-                return json_text(_pointer(pointer).find(self.json)) or None
+                return json_text(pointer_of(pointer).find(self.json)) or None
             case QueryField(name):
                 values = self.query.values(name)
             case _:
                 values = self.form.values(field.name)
         return values[0] or None if len(values) == 1 else None
+
+
+def has_stars(field: Source) -> bool:
+    """Return whether a pointer stands for every element of a list."""
+    return isinstance(field, JsonField) and bool(pointer_of(field.pointer).stars)
 
 
 def _one(form: Form, name: str) -> str:
@@ -196,4 +247,4 @@ def _one(form: Form, name: str) -> str:
 
 
 # An endpoint asks for the same few each time.
-_pointer = lru_cache(maxsize=1024)(Pointer)
+pointer_of: Final = lru_cache(maxsize=1024)(Pointer)

@@ -9,15 +9,18 @@ from relay.core.request import MAX_REFERENCE
 from relay.providers.inline import (
     NOWHERE,
     Description,
+    Field,
     HeaderField,
     HeaderFields,
     JsonField,
     Scheme,
     SignatureRule,
+    Source,
     fresh_values,
     replays,
 )
 from relay.providers.inline.formats import Format
+from relay.providers.inline.message import has_stars
 from relay.providers.inline.signature import signature_fields
 from relay.providers.inline.signed_text import Template
 from relay.providers.required_fields import unsigned
@@ -30,11 +33,7 @@ def problems(description: Description) -> Iterator[tuple[KeyPath, str]]:
     rule = description.signature
     for key, message in _signature_problems(rule):
         yield ("signature", key), message
-    if rule.is_token and isinstance(rule.source, HeaderField):
-        for key in ("event_key", "references"):
-            named = [f for f in getattr(description, key) if isinstance(f, HeaderField)]
-            if rule.source.name.lower() in {field.name.lower() for field in named}:
-                yield (key,), "is the token itself, which is shown nowhere; leave it out"
+    yield from _unnamed(description)
     for at, field in enumerate(description.references):
         if isinstance(field, JsonField) and len(field.pointer.encode()) > MAX_REFERENCE:
             longer = f"is longer than {MAX_REFERENCE} bytes; name another field"
@@ -49,6 +48,17 @@ def problems(description: Description) -> Iterator[tuple[KeyPath, str]]:
                 yield ("must", str(at)), message
 
 
+def _unnamed(description: Description) -> Iterator[tuple[KeyPath, str]]:
+    """Yield each name of an event that is shown nowhere, or stands for many values."""
+    rule = description.signature
+    for key in ("event_key", "references"):
+        for field in getattr(description, key):
+            if rule.is_token and _holds_token(rule.source, field):
+                yield (key,), "is the token itself, which is shown nowhere; leave it out"
+            if has_stars(field):
+                yield (key,), "names one value, and a * stands for many; name it by its number"
+
+
 def covered_fields(rule: SignatureRule) -> tuple[str, ...] | None:
     """Return the only fields of the body that are signed; None if all of it is, or no text is.
 
@@ -59,6 +69,28 @@ def covered_fields(rule: SignatureRule) -> tuple[str, ...] | None:
         return None
     template = Template(rule.signed)
     return None if template.covers_body else template.fields
+
+
+def header_names(source: Source) -> tuple[str, ...]:
+    """Return the names of the header fields that a signature may stand in."""
+    match source:
+        case HeaderField(name):
+            return (name,)
+        case HeaderFields(names):
+            return names
+        case _:
+            return ()
+
+
+def _holds_token(source: Source, field: Field) -> bool:
+    """Return whether a field holds the token of this source, or a value that it is in."""
+    match field:
+        case HeaderField(name):
+            return name.lower() in {each.lower() for each in header_names(source)}
+        case JsonField(pointer) if isinstance(source, JsonField):
+            return (source.pointer + "/").startswith(pointer + "/")
+        case _:
+            return field == source
 
 
 def _signature_problems(rule: SignatureRule) -> Iterator[tuple[str, str]]:
@@ -104,12 +136,8 @@ def _token_field(name: str) -> Iterator[tuple[str, str]]:
 
 
 def _token_problems(rule: SignatureRule, form: Format | None) -> Iterator[tuple[str, str]]:
-    if isinstance(rule.source, JsonField):
-        yield "from", "a token in the body would be stored and forwarded; it must be in a header"
-    elif not isinstance(rule.source, HeaderField) and rule.source != NOWHERE:
-        yield "from", "a token must be in a header field"
-    elif isinstance(rule.source, HeaderField):
-        yield from _token_field(rule.source.name.lower())
+    for name in header_names(rule.source):
+        yield from _token_field(name.lower())
     if rule.scheme == "basic":
         yield from _needless(rule, "basic")
         return

@@ -30,12 +30,13 @@ from relay.providers.inline import (
     Source,
 )
 from relay.providers.inline.ambiguity import needs_url
-from relay.providers.inline.message import Message
+from relay.providers.inline.message import Message, has_stars
 from relay.providers.inline.problems import covered_fields, problems
 from relay.providers.inline.replays import Replays, can_replay
 from relay.providers.inline.sample import sample
-from relay.providers.inline.signature import WINDOW, SignatureCheck, time_of
+from relay.providers.inline.signature import WINDOW, SignatureCheck, Verified, time_of
 from relay.providers.inline.signed_text import Template
+from relay.providers.inline.token_masks import TokenMask, is_in_body, token_mask
 from relay.providers.references import parsed_if_small
 from relay.providers.required_fields import check_signed, requiring
 from relay.signatures import (
@@ -57,6 +58,8 @@ class _InlineInspector(PlainAnswers):
         self._replays = Replays(description) if can_replay(description) else None
         self._references = _named(description.references)
         rule = description.signature
+        self._token_mask = token_mask(rule)
+        self._is_each = has_stars(rule.source)
         self.signs_query = rule.signs_text and Template(rule.signed).holds("path_query")
         self._signs_fields = signature is not None and bool(covered_fields(rule))
 
@@ -64,11 +67,14 @@ class _InlineInspector(PlainAnswers):
         message = Message(delivery, self._public)
         found = None
         if self._signature is not None:
-            found = self._signature.verify(message, delivery.head.received_at, on_signed)
+            check = self._signature.verify_each if self._is_each else self._signature.verify
+            found = check(message, delivery.head.received_at, on_signed)
         if self._signs_fields:
             media_type.check_json(delivery.head.headers)
         if self._single is not None:
             message.check_single(self._single)
+        if self._token_mask is not None:
+            return self._verified_token(self._token_mask, message, found)
         said = self._said(message)
         key = self._event_key(message)
         named = self._named(message, said) if self._references else ()
@@ -92,6 +98,21 @@ class _InlineInspector(PlainAnswers):
             secret=found.secret,
             on_replay=self._replays.on_replay,
             references=named,
+        )
+
+    def _verified_token(
+        self, mask: TokenMask, message: Message, found: Verified | None
+    ) -> Verification:
+        """Return what is established of a message with its token masked, which is all that is."""
+        message, kept, redacted = mask.masked(message)
+        said = self._said(message)
+        return Verification(
+            self._event_key(message),
+            said,
+            secret=None if found is None else found.secret,
+            references=self._named(message, said),
+            redacted=redacted,
+            kept=kept,
         )
 
     def references(self, delivery: Delivery) -> References:
@@ -164,6 +185,7 @@ class InlineProvider:
             documents=about.documents[1:],
             traps=about.traps,
             vector=about.vector,
+            token_in_body=is_in_body(described.signature),
         )
 
     def bind(self, options: EndpointOptions) -> Inspector:

@@ -1,6 +1,6 @@
 """Verify a described signature: its location, coverage and signed time."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -122,6 +122,16 @@ class SignatureCheck:
         if refusal is not None and not signatures:
             raise refusal
         return ParsedSignature(checked_count(signatures))
+
+    def verify_each(
+        self, message: Message, now: datetime, on_signed: OnSigned = ignore_signed
+    ) -> Verified:
+        """Do as `verify` for every element that the stars of the rule's pointers stand for.
+
+        The result is the first one's, ambiguous where one of them is.
+        """
+        found = [self.verify(each, now, on_signed) for each in message.elements(self._source)]
+        return replace(found[0], ambiguous=any(each.ambiguous for each in found))
 
     def _timestamp(self, message: Message, found: ParsedSignature) -> str:
         if self._time is None or self._time.source is None:

@@ -176,8 +176,9 @@ def head_parts(event: VerifiedDelivery) -> tuple[Any, ...]:
     """Return what the head of a delivery holds: texts and tuples of texts."""
     delivery, verification = event.delivery, event.verification
     more: tuple[Any, ...] = ()
-    if verification.tokens or event.keep is not Keep.ALL:
-        more = (None, verification.tokens, event.keep)
+    pointers = verification.tokens or verification.redacted
+    if pointers or event.keep is not Keep.ALL:
+        more = (None, pointers, event.keep)
     return (
         delivery.endpoint,
         event.upstreams,
