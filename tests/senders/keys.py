@@ -55,22 +55,31 @@ def described(name: str) -> Mapping[str, Any]:
 @cache
 def keys(name: str) -> SenderKeys:
     """Return what a file is configured with and what its sender signs with."""
+    return _keys(name, f"the-secret-of-{name}-which-is-long-enough")
+
+
+@cache
+def other_keys(name: str) -> SenderKeys:
+    """Return keys of the same kind that are none of this sender's."""
+    return _keys(name, f"another-secret-than-that-of-{name}-as-long")
+
+
+def _keys(name: str, text: str) -> SenderKeys:
     provider = described(name)["provider"]
-    signature = provider["signature"] if isinstance(provider, Mapping) else {}
+    signature = provider.get("signature", {}) if isinstance(provider, Mapping) else {}
     encoding = signature.get("secret_encoding", "text")
     prefix = signature.get("strip_prefix", "")
-    match signature.get("scheme", "hmac"):
-        case "none":
+    match signature.get("scheme", "hmac"), *signature.get("algorithms", ()):
+        case ["none"]:
             return SenderKeys("", "", "--secret")
-        case "rsa":
+        case ["rsa"] | ["jwt", "RS256" | "RS384" | "RS512" | "PS256" | "PS384" | "PS512", *_]:
             return _pair(rsa.generate_private_key(65537, 2048), "text", prefix)
-        case "ecdsa":
+        case ["ecdsa"] | ["jwt", "ES256", *_]:
             return _pair(ec.generate_private_key(ec.SECP256R1()), encoding, prefix)
-        case "ed25519":
+        case ["ed25519"] | ["jwt", "EdDSA", *_]:
             return _pair(ed25519.Ed25519PrivateKey.generate(), encoding, prefix)
-        case "basic":
-            return _shared(f"user:the-password-of-{name}")
-    text = f"the-secret-of-{name}-which-is-long-enough"
+        case ["basic"]:
+            return _shared(f"user:{text}")
     if encoding == "hex":
         text = text.encode().hex()
     if encoding == "base64":

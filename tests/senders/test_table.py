@@ -1,0 +1,101 @@
+"""Every file of config/senders through `relay run`: what is genuine is taken, each attack refused.
+
+The table grows with the files. It asks over a socket, once of an endpoint that stores and once of
+one that passes on. `test_attacks` has the attacks of all of them without a socket.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from relay.core.clock import SystemClock
+from tests.senders.attacks import attacks
+from tests.senders.challenges import CHALLENGES, said
+from tests.senders.keys import NAMES, described, keys, other_keys
+from tests.senders.sender import Sender, maker
+from tests.senders.stage import MODES, STORE, Stage, running
+
+EVERY = pytest.mark.parametrize("name", NAMES)
+IN_BOTH_MODES = pytest.mark.parametrize("mode", MODES)
+#: Those that a block describes, and not the keys of a provider that is built in.
+DESCRIBED = tuple(name for name in NAMES if "signature" in described(name)["provider"])
+WITH_CHALLENGE = tuple(name for name in NAMES if "challenge" in described(name)["provider"])
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with running(tmp_path_factory.mktemp("senders")) as started:
+        yield started
+
+
+@EVERY
+@IN_BOTH_MODES
+def test_two_samples_are_two_events_and_a_copy_is_none(name: str, mode: str, stage: Stage) -> None:
+    sender = Sender(name, mode, stage)
+    verdict = "accepted" if mode == STORE else "passed"
+    first, second = sender.genuine(), sender.genuine()
+    for sample in (first, second, first):
+        (reply,) = sender.send(sample)
+        assert reply.status // 100 == 2, f"{name}: {reply.status} {reply.body!r}"
+    sender.wait_for(2 if mode == STORE else 3, verdict)
+    if mode == STORE:
+        sender.wait_for(1, "duplicate")
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("name", DESCRIBED)
+@IN_BOTH_MODES
+def test_each_attack_is_refused(name: str, mode: str, stage: Stage, tmp_path: Path) -> None:
+    sender = Sender(name, mode, stage)
+    taken = _taken(sender)
+    made = maker(name, tmp_path, sender.url)
+    tried = list(attacks(made, SystemClock().now(), other_keys(name).signing))
+    replies = sender.send(*(attack.sample for attack in tried))
+    passed = [
+        f"{attack.what}: {reply.status}"
+        for attack, reply in zip(tried, replies, strict=True)
+        if reply.status // 100 != 4
+    ]
+    assert not passed, f"config/senders/{name}.yaml takes what is not genuine: {passed}"
+    sender.wait_for(len(tried), "refused")
+    assert _taken(sender) == taken
+
+
+def _taken(sender: Sender) -> int:
+    return sum(map(sender.logged, ("accepted", "passed", "duplicate")))
+
+
+@EVERY
+def test_an_enforced_list_of_addresses_refuses_others(name: str, stage: Stage) -> None:
+    if described(name).get("allowlist", {}).get("mode") != "off":
+        sender = Sender(name, STORE, stage)
+        (reply,) = sender.send(sender.genuine(), client="203.0.113.99")
+        assert reply.status == 403, name
+
+
+# ---- how senders try an address --------------------------------------------------------------
+
+
+def test_every_challenge_has_its_row() -> None:
+    assert not set(WITH_CHALLENGE) - set(CHALLENGES)
+
+
+@pytest.mark.parametrize("name", WITH_CHALLENGE)
+@IN_BOTH_MODES
+def test_a_challenge_is_answered_as_its_documents_say(
+    name: str, mode: str, stage: Stage, tmp_path: Path
+) -> None:
+    sender = Sender(name, mode, stage)
+    made, before = maker(name, tmp_path, sender.url), _taken(sender)
+    for challenge in CHALLENGES[name]:
+        (reply,) = sender.send(challenge.sample(made, SystemClock().now()))
+        assert reply.status == 200, f"{name}: {reply.status} {reply.body!r}"
+        assert said(reply.body, challenge.answer(keys(name).signing)), reply.body
+        assert {field: reply.value(field) for field in challenge.headers} == challenge.headers
+        if challenge.signed:
+            key = other_keys(name).signing
+            (reply,) = sender.send(challenge.sample(made, SystemClock().now(), key))
+            assert reply.status // 100 == 4, f"{name}: {reply.status} {reply.body!r}"
+    sender.wait_for(len(CHALLENGES[name]), "challenged")
+    assert _taken(sender) == before
