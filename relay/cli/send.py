@@ -39,6 +39,7 @@ from relay.core.clock import SystemClock
 from relay.core.errors import RelayError
 from relay.core.request import ForwardedHeader
 from relay.core.secret import Secret
+from relay.core.urls import appended
 from relay.providers import Sample, SampleOrder
 
 #: Midtrans gives up after 15 s, Vipps after 10 s.
@@ -76,8 +77,7 @@ async def post(
         Unsent: the receiver cannot be reached, or closes without an answer.
     """
     headers = list(sample.headers)
-    path, mark, query = url.partition("?")
-    whole = URL(f"{path}{sample.suffix}{mark}{query}", encoded=True)
+    whole = URL(appended(url, sample.suffix), encoded=True)
     if client is not None and not proxy_protocol:
         headers.append(forwarding(header, client))
     async with (

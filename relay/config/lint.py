@@ -71,12 +71,14 @@ def _body_unsigned(described: Description, location: Location) -> Iterator[Advic
     if not rule.signs_text or template.covers_body:
         return
     beside = rule.source.pointer.rpartition("/")[0] if isinstance(rule.source, JsonField) else None
-    own = {f"/{name}" for name in signature_fields(rule)}
+    own = signature_fields(rule)
     said = [
-        pointer
-        for name in template.fields
-        for pointer in (f"/{name}",)
-        if pointer not in own and (not beside or pointer.rpartition("/")[0] != beside)
+        field
+        for field in template.covered
+        if field not in own
+        and not (
+            beside and isinstance(field, JsonField) and field.pointer.rpartition("/")[0] == beside
+        )
     ]
     if not said:
         message = (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from relay.core import strict_json
 from relay.core.errors import Refusal
 from relay.core.secret import MASK
-from relay.core.strict_json import JsonObject, JsonValue, number_text
+from relay.core.strict_json import JsonValue, number_text
 
 _POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
@@ -33,11 +33,16 @@ class Pointer:
         self.stars = self.steps.count(_EACH)
         self.counts = any(map(_INDEX.fullmatch, self.steps))
 
+    @property
+    def into_list(self) -> bool:
+        """Whether it can point into a body that is a list."""
+        return self.steps[0] == _EACH or _INDEX.fullmatch(self.steps[0]) is not None
+
     def find(self, message: JsonValue) -> JsonValue:
         """Return the value at the pointer, or None without one. A message may be a list, too."""
         return self._walk(message, self.steps)
 
-    def other_spelling(self, message: JsonObject) -> str | None:
+    def other_spelling(self, message: JsonValue) -> str | None:
         """Return a key that differs in case alone from one that the pointer names; else None.
 
         Many readers (Go's, and those of .NET) mind no case, and the last of such keys wins.

@@ -233,6 +233,11 @@ def dump(value: JsonValue) -> bytes:
     return _dumps(value, _as_written)
 
 
+def dump_sorted(value: JsonValue) -> bytes:
+    """Return a parsed value as `dump` does, the keys of each object in order of code points."""
+    return _dumps(value, _as_written, _SORTED)
+
+
 # ---- checks before a body is parsed ---------------------------------------------------------
 
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")

@@ -30,6 +30,14 @@ def without_query(url: str) -> str:
     return f"{path}?…" if mark else path
 
 
+def appended(url: str, suffix: str) -> str:
+    """Return a URL with a suffix behind its path; the query of a suffix stands before its own."""
+    path, mark, query = url.partition("?")
+    if mark and "?" in suffix:
+        mark = "&"
+    return f"{path}{suffix}{mark}{query}"
+
+
 def query_values(url: str) -> list[str]:
     """Return the values of a URL's query, as they are written and decoded, and the query itself."""
     query = url.partition("?")[2]

@@ -1,4 +1,4 @@
-"""Content-Type, where the signature covers single fields of a JSON body.
+"""Content-Type, where the signature covers single fields of a body, or what it is parsed to.
 
 Whoever has such a message may write anything else into it, and choose its Content-Type, which the
 upstream gets as it came. A reader that takes the body for a form, or for text in another character
@@ -16,6 +16,7 @@ USUAL: Final = ("Content-Type", "application/json")
 _MEDIA_TYPES: Final = frozenset(
     {"", "application/json", "text/json", "text/plain", "application/octet-stream"}
 )
+FORM: Final = "application/x-www-form-urlencoded"
 _CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii"})
 
 
@@ -31,6 +32,14 @@ def check_json(headers: Headers) -> None:
     known = media_type in _MEDIA_TYPES or media_type.endswith("+json")
     if len({*values}) > 1 or not known or not all(map(_is_harmless, parameters)):
         raise Refusal(Reason.FIELD_INVALID, "Content-Type says that the body is no JSON in UTF-8")
+
+
+def check_form(headers: Headers) -> None:
+    """Refuse a body that is no form in UTF-8 by its Content-Type, as FIELD_INVALID."""
+    values = headers.values("content-type")
+    media_type, *parameters = (part.strip().lower() for part in "".join(values).split(";"))
+    if len(values) != 1 or media_type != FORM or not all(map(_is_harmless, parameters)):
+        raise Refusal(Reason.FIELD_INVALID, f"Content-Type does not say {FORM} in UTF-8")
 
 
 def _is_harmless(parameter: str) -> bool:

@@ -77,7 +77,7 @@ def test_its_keys_are_found_among_those_of_an_endpoint(name: str) -> None:
             '"{timestamp}"',
             (
                 "20:17: endpoints.0.provider.signature.signed: covers nothing of the body; put"
-                " {body}, a hash of it or {json:/path} in"
+                " {body}, a hash of it, {json:/path} or {form:NAME} in"
             ),
         ),
         (
@@ -92,10 +92,12 @@ def test_its_keys_are_found_among_those_of_an_endpoint(name: str) -> None:
             '"{timestamp}.{body}"',
             '"{timestamp}.{bdy}"',
             (
-                "20:17: endpoints.0.provider.signature.signed: there is no such placeholder; there"
-                " are: {body}, {minified_body}, {sha256_hex:body}, {sha256_base64:body},"
-                " {sha256_hex:minified_body}, {method}, {path}, {path_query}, {host},"
-                " {public_url}, {timestamp}, {secret}, {header:NAME}, {json:/path}"
+                "20:17: endpoints.0.provider.signature.signed: there is no such placeholder;"
+                " there are: {body}, {minified_body}, {method}, {path}, {path_query}, {host},"
+                " {public_url}, {json_sorted}, {form_sorted}, {timestamp}, {secret},"
+                " {header:NAME}, {json:/path}, {form:NAME}, {query:NAME},"
+                " {body_without:/path}, {date}, {sha256_hex:body}, {sha256_base64:body},"
+                " {sha256_hex:minified_body}, {md5_hex:json:/path}"
             ),
         ),
         (

@@ -40,6 +40,7 @@ from relay.core.request import (
     Via,
 )
 from relay.core.secret import Secret
+from relay.core.urls import appended
 from relay.ingest.endpoint_paths import EndpointPaths
 from relay.providers import (
     EndpointOptions,
@@ -125,7 +126,7 @@ def delivery_of(sample: Sample, url: str = URL, at: datetime = NOW) -> Delivery:
     """Return the delivery that posting this sample to `url` makes."""
     parts = urlsplit(url)
     headers = Headers((("Host", parts.netloc), *sample.headers))
-    target = url.split(parts.netloc, 1)[1] + sample.suffix
+    target = appended(url.split(parts.netloc, 1)[1], sample.suffix)
     peer = ip_address("192.0.2.1")
     head = RequestHead(sample.method, target, headers, peer, at)
     remainder = sample.suffix.partition("?")[0]

@@ -4,14 +4,16 @@ A signature covers one string. Where a value that its sender chooses is followed
 without a mark between them, or holds that mark itself, bytes can move from one to the other.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 
 from relay.core.errors import Reason, Refusal
-from relay.providers.inline.signed_text import Literal, Part, Placeholder
+from relay.providers.inline.placeholders import WHOLE_BODY
+from relay.providers.inline.signed_text import Hashed, Literal, Part, Placeholder
 
-_SENDER_CHOSEN = ("header", "json", "timestamp")
-_WHOLE_BODY = ("body", "minified_body")
+_SENDER_CHOSEN = ("header", "json", "form", "query", "timestamp")
+#: Chosen by the caller, whoever signed the rest.
+_UNTIED = ("header", "query")
 #: Chosen by the caller, as header fields are, unless the URL is configured.
 _TARGET = ("path", "path_query")
 
@@ -26,10 +28,12 @@ class Ambiguity:
         """Take the parts of the template. `url_known`: the URL is configured."""
         chosen = _SENDER_CHOSEN if url_known else (*_SENDER_CHOSEN, *_TARGET)
         self._chosen = tuple(_is(part, chosen) for part in parts)
-        free = ("header",) if url_known else ("header", *_TARGET)
+        free = _UNTIED if url_known else (*_UNTIED, *_TARGET)
         self._ends = tuple(_ends(parts, free))
         self._earlier_marks = tuple(_earlier_marks(parts, free))
-        self._adjacent = _adjacent(parts, ("header",), (*_SENDER_CHOSEN, *_WHOLE_BODY))
+        self._adjacent = _adjacent(parts, _UNTIED, (*_SENDER_CHOSEN, *WHOLE_BODY))
+        # Names and values stand there without a mark between them.
+        self._joined = any(_is(part, ("form_sorted",)) for part in parts)
 
     def check_marks(self, filled: Sequence[bytes | None]) -> None:
         """Check that no header field, and no path chosen by the caller, holds the mark behind it.
@@ -47,8 +51,10 @@ class Ambiguity:
         """Tell whether the body or another chosen value could begin or end elsewhere.
 
         It could where a header field is adjacent to one of them, or where a value behind the body
-        holds a mark that separates them.
+        holds a mark that separates them; and always where names and values of a form are joined.
         """
+        if self._joined:
+            return True
         for at, mark in self._earlier_marks:
             if mark in (filled[at] or b""):
                 return True
@@ -74,10 +80,12 @@ def needs_url(parts: Sequence[Part]) -> bool:
     """
     if any(_is(part, ("host", "public_url")) for part in parts):
         return True
-    return _adjacent(parts, _TARGET, (*_SENDER_CHOSEN, *_WHOLE_BODY, *_TARGET))
+    if any(isinstance(part, Hashed) and needs_url(part.template.parts) for part in parts):
+        return True
+    return _adjacent(parts, _TARGET, (*_SENDER_CHOSEN, *WHOLE_BODY, *_TARGET))
 
 
-def _adjacent(parts: Sequence[Part], kinds: tuple[str, ...], others: tuple[str, ...]) -> bool:
+def _adjacent(parts: Sequence[Part], kinds: Collection[str], others: Collection[str]) -> bool:
     return any(
         (_is(one, kinds) and _is(other, others)) or (_is(one, others) and _is(other, kinds))
         for one, other in pairwise(parts)
@@ -101,10 +109,10 @@ def _earlier_marks(parts: Sequence[Part], free: tuple[str, ...]) -> Iterator[tup
             marks.append(part.text)
         if _is(part, free):
             yield from ((at, mark) for mark in marks)
-        started = started or _is(part, _WHOLE_BODY)
+        started = started or _is(part, WHOLE_BODY)
 
 
-def _is(part: Part, kinds: tuple[str, ...]) -> bool:
+def _is(part: Part, kinds: Collection[str]) -> bool:
     return isinstance(part, Placeholder) and part.kind in kinds
 
 

@@ -17,9 +17,9 @@ from relay.providers.inline import (
     SampleMessage,
 )
 from relay.providers.inline.fresh_values import FreshValues
+from relay.providers.media_type import FORM
 
 _JSON: Final = "application/json"
-_FORM: Final = "application/x-www-form-urlencoded"
 _TEXT: Final = "text/plain; charset=utf-8"
 
 
@@ -48,7 +48,7 @@ class Draft:
         """Return the body as it is sent."""
         if isinstance(self.body, str):
             return self.body.encode()
-        if self.content_type == _FORM:
+        if self.content_type == FORM:
             return urlencode(self.body).encode("ascii")
         return json.dumps(self.body, separators=(",", ":")).encode()
 
@@ -60,7 +60,7 @@ class Draft:
             case QueryField(name):
                 return name in self.query
             case FormField(name):
-                return self.content_type == _FORM and name in self.body
+                return self.content_type == FORM and name in self.body
             case JsonField(pointer):
                 return _found(self.body, Pointer(pointer).steps)
 
@@ -77,7 +77,7 @@ class Draft:
             case QueryField(name):
                 self.query[name] = value
             case FormField(name):
-                if self.content_type != _FORM:
+                if self.content_type != FORM:
                     raise ValueError(f"{name}: the sample's body is no form")
                 self.body[name] = value
             case JsonField(pointer):
@@ -89,26 +89,28 @@ class Draft:
         Raises:
             ValueError: the body is none that has such a place.
         """
-        if self.content_type == _FORM:
+        if self.content_type == FORM:
             self.body[path] = value
         else:
             _put(self.body, path.split("/"), value)
 
 
-def draft(message: SampleMessage | None, at: datetime, *, form: bool = False) -> Draft:
+def draft(
+    message: SampleMessage | None, at: datetime, *, form: bool = False, listed: bool = False
+) -> Draft:
     """Return a message with fresh values; without one, a body with an id.
 
-    form: what that body is, where no message is given.
+    form, listed: what that body is, where no message is given: a form, or a list of JSON.
     """
     fresh = FreshValues(at)
     if message is None:
         body = {"id": fresh.text("{id}"), "type": "sample"}
-        return Draft(body, _FORM if form else _JSON)
+        return Draft([body] if listed else body, FORM if form else _JSON)
     headers = {name: fresh.text(value) for name, value in message.headers.items()}
     query = {name: fresh.text(value) for name, value in message.query.items()}
     if message.form is not None:
         fields = {name: fresh.text(value) for name, value in message.form.items()}
-        return Draft(fields, _FORM, headers, query)
+        return Draft(fields, FORM, headers, query)
     if message.text is not None:
         return Draft(fresh.text(message.text), _TEXT, headers, query)
     if message.json is not None:
@@ -130,8 +132,8 @@ def _found(body: object, steps: Sequence[str]) -> bool:
 def _put(body: object, steps: Sequence[str], value: str) -> None:
     inner: Any = body
     for step, following in zip(steps, [*steps[1:], None], strict=True):
-        fresh: Any = value if following is None else [] if following == "0" else {}
-        if isinstance(inner, list) and step == "0":
+        fresh: Any = value if following is None else [] if following in {"0", "*"} else {}
+        if isinstance(inner, list) and step in {"0", "*"}:
             if not inner or following is None:
                 inner[:] = [fresh, *inner[1:]]
             inner = inner[0]

@@ -5,12 +5,13 @@ from copy import copy
 from functools import cached_property, lru_cache
 from typing import Final
 
-from relay.core import form, strict_json
+from relay.core import form, json_text, strict_json
 from relay.core.errors import Reason, Refusal
 from relay.core.form import Form
-from relay.core.json_pointer import Pointer, json_text
+from relay.core.json_pointer import Pointer
+from relay.core.json_pointer import json_text as text_of
 from relay.core.request import Delivery
-from relay.core.strict_json import JsonObject, minify
+from relay.core.strict_json import JsonObject, JsonValue, minify
 from relay.core.urls import SignedUrl
 from relay.providers import received_url
 from relay.providers.inline import (
@@ -29,8 +30,15 @@ MAX_PLACES: Final = 1000
 class Message:
     """A delivery and its signed URL; what is derived from the body is computed once, on demand."""
 
-    def __init__(self, delivery: Delivery, public: SignedUrl | None) -> None:
-        """Wrap the delivery; `public` is the configured URL, if there is one."""
+    def __init__(
+        self, delivery: Delivery, public: SignedUrl | None, *, takes_list: bool = False
+    ) -> None:
+        """Wrap the delivery.
+
+        public: the configured URL, if there is one.
+        takes_list: the body may be a list of JSON.
+        """
+        self._takes_list = takes_list
         self.delivery = delivery
         self._numbers: tuple[int, ...] = ()
         self._head = delivery.head
@@ -41,13 +49,18 @@ class Message:
         self.body_digest = delivery.body_sha256
 
     @cached_property
-    def json(self) -> JsonObject:
-        """The body, parsed strictly.
+    def json(self) -> JsonObject | list[JsonValue]:
+        """The body, parsed strictly: an object, or a list where one is taken.
 
         Raises:
             Refusal: BODY_MALFORMED.
         """
-        return strict_json.parse_object(self.body, self._json_limits)
+        if not self._takes_list:
+            return strict_json.parse_object(self.body, self._json_limits)
+        found = strict_json.parse(self.body, self._json_limits)
+        if isinstance(found, dict | list):
+            return found
+        raise Refusal(Reason.BODY_MALFORMED, "neither a JSON object nor a list")
 
     @cached_property
     def form(self) -> Form:
@@ -66,6 +79,33 @@ class Message:
             Refusal: BODY_MALFORMED.
         """
         return form.parse(self._head.query[1:].encode("latin-1"))
+
+    def json_sorted(self, left_out: Pointer | None) -> bytes:
+        """Return the body as JSON with sorted keys, without this member.
+
+        Raises:
+            Refusal: BODY_MALFORMED; FIELD_INVALID as `core.json_text.sorted_keys` does.
+        """
+        steps = () if left_out is None else left_out.steps
+        return json_text.sorted_keys(self.body, self.json, steps)
+
+    def body_without(self, member: Pointer) -> bytes:
+        """Return the body as it came, without this member.
+
+        Raises:
+            Refusal: BODY_MALFORMED; FIELD_INVALID as `core.json_text.without` does.
+        """
+        _ = self.json  # only of strict JSON is it known what a member is
+        return json_text.without(self.body, member.steps)
+
+    def form_sorted(self, left_out: str | None) -> bytes:
+        """Return names and values of the form, sorted by name, without this field.
+
+        Raises:
+            Refusal: BODY_MALFORMED; FIELD_INVALID as `core.form.joined` does.
+        """
+        kept = (each for each in self.form.fields if each[0] != left_out)
+        return form.joined(kept).encode()
 
     @cached_property
     def minified_body(self) -> bytes:
@@ -115,7 +155,7 @@ class Message:
         other = pointer.other_spelling(self.json)
         if other is not None:
             raise Refusal(Reason.FIELD_INVALID, f"{other} is another spelling in /{pointer.name}")
-        text = json_text(pointer.find(self.json))
+        text = text_of(pointer.find(self.json))
         if text is None:
             raise Refusal(Reason.FIELD_INVALID, f"/{pointer.name} is an object or a list")
         return text
@@ -124,7 +164,8 @@ class Message:
         """Return a field of the form in the body; empty when it is not there.
 
         Raises:
-            Refusal: BODY_MALFORMED; FIELD_INVALID when it is there more than once.
+            Refusal: BODY_MALFORMED; FIELD_INVALID when it is there more than once, or with another
+                spelling.
         """
         return _one(self.form, name)
 
@@ -132,13 +173,13 @@ class Message:
         """Return a parameter of the query; empty when it is not there.
 
         Raises:
-            Refusal: BODY_MALFORMED; FIELD_INVALID when it is there more than once.
+            Refusal: BODY_MALFORMED; FIELD_INVALID as of `form_field`.
         """
         return _one(self.query, name)
 
     def of(self, delivery: Delivery) -> "Message":
         """Return another delivery as a message with this URL."""
-        return Message(delivery, self._public)
+        return Message(delivery, self._public, takes_list=self._takes_list)
 
     def elements(self, field: Source) -> Iterator["Message"]:
         """Yield the message once for each element that the stars of a pointer stand for.
@@ -226,7 +267,7 @@ class Message:
             case HeaderField(name):
                 return self._head.headers.single(name.lower())
             case JsonField(pointer):
-                return json_text(pointer_of(pointer).find(self.json)) or None
+                return text_of(pointer_of(pointer).find(self.json)) or None
             case QueryField(name):
                 values = self.query.values(name)
             case _:
@@ -240,6 +281,9 @@ def has_stars(field: Source) -> bool:
 
 
 def _one(form: Form, name: str) -> str:
+    other = form.other_spelling(name)
+    if other is not None:
+        raise Refusal(Reason.FIELD_INVALID, f"{other!r} is another spelling of {name}")
     values = form.values(name)
     if len(values) > 1:
         raise Refusal(Reason.FIELD_INVALID, f"{name} is there more than once")

@@ -19,9 +19,9 @@ from relay.providers.inline import (
     fresh_values,
     replays,
 )
+from relay.providers.inline.coverage import coverage_problems, time_problems
 from relay.providers.inline.formats import Format
 from relay.providers.inline.message import has_stars
-from relay.providers.inline.signature import signature_fields
 from relay.providers.inline.signed_text import Template
 from relay.providers.required_fields import unsigned
 
@@ -111,9 +111,9 @@ def _signature_problems(rule: SignatureRule) -> Iterator[tuple[str, str]]:
     else:
         yield from _key_problems(rule)
         if template is not None:
-            yield from _coverage_problems(rule, template)
+            yield from coverage_problems(rule, template)
             if form is not None:
-                yield from _time_problems(rule, template, form)
+                yield from time_problems(rule, template, form)
 
 
 #: Header fields of every delivery that reach an upstream (`relay.ingest`).
@@ -195,47 +195,3 @@ def _key_problems(rule: SignatureRule) -> Iterator[tuple[str, str]]:
         )
     if rule.scheme == "ed25519" and rule.algorithm != "sha256":
         yield "algorithm", "Ed25519 takes no algorithm; leave the key out"
-
-
-def _coverage_problems(rule: SignatureRule, template: Template) -> Iterator[tuple[str, str]]:
-    if not template.covers_body and not template.fields:
-        yield "signed", "covers nothing of the body; put {body}, a hash of it or {json:/path} in"
-    elif not template.covers_body and signature_fields(rule).issuperset(template.fields):
-        message = "covers only the signature itself or its time; name the fields that matter too"
-        yield "signed", message
-    if template.covers_body and isinstance(rule.source, JsonField):
-        message = "a signature inside the body cannot cover all of it; name fields, as {json:/path}"
-        yield "signed", message
-    if rule.scheme == "digest" and not template.holds("secret"):
-        yield "signed", "anybody could compute this; put {secret} where the sender puts it"
-    if rule.scheme != "digest" and template.holds("secret"):
-        yield "signed", "{secret} stands in what a digest hashes; leave it out"
-
-
-def _time_problems(
-    rule: SignatureRule, template: Template, form: Format
-) -> Iterator[tuple[str, str]]:
-    source = rule.time.source if rule.time is not None else None
-    if rule.time is not None and source is None and not form.holds_time:
-        message = "say where the time stands: from: {header: NAME}, or {timestamp} in format"
-        yield "timestamp", message
-    elif source is not None and form.holds_time:
-        yield "timestamp", "the time stands in format already; leave from out"
-    elif rule.time is None and not form.holds_time:
-        if template.holds("timestamp"):
-            yield "signed", "{timestamp} needs the key timestamp, which says where the time stands"
-    elif not _time_is_covered(rule, template):
-        message = "the time is not signed, and anybody could renew it; put {timestamp} into signed"
-        yield ("signed" if rule.time is None else "timestamp"), message
-
-
-def _time_is_covered(rule: SignatureRule, template: Template) -> bool:
-    if template.holds("timestamp"):
-        return True
-    match rule.time.source if rule.time is not None else None:
-        case HeaderField(name):
-            return name.lower() in {each.lower() for each in template.headers}
-        case JsonField(pointer):
-            return template.covers_body or pointer[1:] in template.fields
-        case _:
-            return False

@@ -16,7 +16,6 @@ from relay.providers import (
     ProviderInfo,
     Sample,
     SampleOrder,
-    media_type,
 )
 from relay.providers.answers import PlainAnswers
 from relay.providers.inline import (
@@ -30,6 +29,7 @@ from relay.providers.inline import (
     Source,
 )
 from relay.providers.inline.ambiguity import needs_url
+from relay.providers.inline.bodies import reads_json, takes_list, type_check
 from relay.providers.inline.message import Message, has_stars
 from relay.providers.inline.problems import covered_fields, problems
 from relay.providers.inline.replays import Replays, can_replay
@@ -60,17 +60,18 @@ class _InlineInspector(PlainAnswers):
         rule = description.signature
         self._token_mask = token_mask(rule)
         self._is_each = has_stars(rule.source)
-        self.signs_query = rule.signs_text and Template(rule.signed).holds("path_query")
-        self._signs_fields = signature is not None and bool(covered_fields(rule))
+        self.signs_query = rule.signs_text and Template(rule.signed).signs_query
+        self._check_type = None if signature is None else type_check(description)
+        self._takes_list = takes_list(description)
 
     def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
-        message = Message(delivery, self._public)
+        message = Message(delivery, self._public, takes_list=self._takes_list)
         found = None
         if self._signature is not None:
             check = self._signature.verify_each if self._is_each else self._signature.verify
             found = check(message, delivery.head.received_at, on_signed)
-        if self._signs_fields:
-            media_type.check_json(delivery.head.headers)
+        if self._check_type is not None:
+            self._check_type(delivery.head.headers)
         if self._single is not None:
             message.check_single(self._single)
         if self._token_mask is not None:
@@ -116,7 +117,9 @@ class _InlineInspector(PlainAnswers):
         )
 
     def references(self, delivery: Delivery) -> References:
-        return self._named(Message(delivery, self._public), parsed_if_small(delivery))
+        return self._named(
+            Message(delivery, self._public, takes_list=self._takes_list), parsed_if_small(delivery)
+        )
 
     def _named(self, message: Message, said: object) -> References:
         """Return the references; said: the body, parsed, or anything else where it is no object."""
@@ -124,7 +127,7 @@ class _InlineInspector(PlainAnswers):
         for name, field in self._references:
             if not isinstance(field, Pointer):
                 found[name] = message.optional(field)
-            elif isinstance(said, dict):
+            elif isinstance(said, dict | list):
                 found[name] = json_text(field.find(said))
         return references(found, [*found])
 
@@ -228,18 +231,6 @@ def _named(fields: Sequence[Field]) -> list[tuple[str, Field | Pointer]]:
             last = field.pointer.rpartition("/")[2]
             named[field.pointer if last in named else last] = Pointer(field.pointer)
     return [*named.items()]
-
-
-def reads_json(description: Description) -> bool:
-    """Tell whether a body has to be JSON for this description."""
-    if description.single is not None or description.must:
-        return True
-    rule = description.signature
-    time = rule.time.source if rule.time is not None else None
-    if any(isinstance(field, JsonField) for field in (rule.source, time, *description.event_key)):
-        return True
-    template = Template(rule.signed)
-    return bool(template.fields) or template.minifies
 
 
 def _public_url(url: str) -> SignedUrl:

@@ -6,18 +6,19 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from relay.core.request import ClientAddress, Delivery, Headers, RequestHead, Via
-from relay.core.urls import signed_url
+from relay.core.urls import appended, signed_url
 from relay.providers import Sample, SampleOrder
 from relay.providers.inline import (
     NOWHERE,
     Description,
     Field,
-    FormField,
     HeaderField,
     HeaderFields,
     JsonField,
+    QueryField,
     SignatureRule,
 )
+from relay.providers.inline.bodies import reads_form, takes_list
 from relay.providers.inline.draft import Draft, draft
 from relay.providers.inline.formats import Format
 from relay.providers.inline.message import Message
@@ -39,8 +40,13 @@ def sample(description: Description, order: SampleOrder) -> Sample:
     rule = description.signature
     time = time_of(rule)
     timestamp = "" if time is None else write_time(order.at, time.unit)
-    template = Template(rule.signed) if rule.signs_text else None
-    made = draft(description.sample, order.at, form=_reads_form(description))
+    template = Template(rule.signed, rule.source) if rule.signs_text else None
+    made = draft(
+        description.sample,
+        order.at,
+        form=reads_form(description),
+        listed=takes_list(description),
+    )
     for field in _wanted(description, template):
         if not made.has(field):
             made.put(field, uuid4().hex)
@@ -53,6 +59,8 @@ def sample(description: Description, order: SampleOrder) -> Sample:
     if rule.source != NOWHERE:
         filled: Sequence[bytes | None] = ()
         if template is not None:
+            # What is signed leaves out a signature in the body: its place has to be there.
+            made.put(_place(rule), "")
             filled = template.fill(_message(description, order, made), timestamp)
         signature = Format(rule.format).write(signed(rule, order, filled), timestamp)
         made.put(_place(rule), signature)
@@ -65,14 +73,9 @@ def _wanted(description: Description, template: Template | None) -> Iterator[Fie
     yield from description.event_key
     if template is not None:
         yield from (HeaderField(name) for name in template.headers if name.lower() != "host")
+        yield from map(QueryField, template.parameters)
         if description.sample is None:
-            yield from (JsonField("/" + name) for name in template.fields)
-
-
-def _reads_form(description: Description) -> bool:
-    rule = description.signature
-    fields = (rule.source, *description.event_key)
-    return any(isinstance(each, FormField) for each in fields) or "{form" in rule.signed
+            yield from template.covered
 
 
 def _place(rule: SignatureRule) -> Field:
@@ -85,9 +88,7 @@ def _message(description: Description, order: SampleOrder, made: Draft) -> Messa
     url = signed_url(order.url)
     peer = ip_address("0.0.0.0")  # noqa: S104 - nothing is bound to it
     fields = (("Host", urlsplit(order.url).netloc), *made.fields())
-    added = made.suffix.replace("?", "&") if "?" in url.path_query else made.suffix
-    head = RequestHead(
-        description.methods[0], url.path_query + added, Headers(fields), peer, order.at
-    )
+    target = appended(url.path_query, made.suffix)
+    head = RequestHead(description.methods[0], target, Headers(fields), peer, order.at)
     delivery = Delivery("", head, ClientAddress(peer, Via.PEER), "", made.content())
-    return Message(delivery, url)
+    return Message(delivery, url, takes_list=True)

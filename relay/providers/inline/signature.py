@@ -1,5 +1,6 @@
 """Verify a described signature: its location, coverage and signed time."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -11,6 +12,7 @@ from relay.providers import (
 )
 from relay.providers.inline import (
     Field,
+    FormField,
     HeaderField,
     HeaderFields,
     JsonField,
@@ -21,7 +23,7 @@ from relay.providers.inline import (
 from relay.providers.inline.ambiguity import Ambiguity
 from relay.providers.inline.formats import Format, ParsedSignature, checked_count
 from relay.providers.inline.message import Message
-from relay.providers.inline.signed_text import Template, any_field_present
+from relay.providers.inline.signed_text import Template
 from relay.providers.inline.signed_times import check_window, read_time
 from relay.providers.inline.verifiers import text_verifier
 from relay.signatures import (
@@ -67,12 +69,20 @@ class SignatureCheck:
         """
         self._source, self._several = _one_or_several(rule.source)
         self._format = Format(rule.format)
-        self._template = Template(rule.signed) if rule.signs_text else None
+        self._template = Template(rule.signed, rule.source) if rule.signs_text else None
         self._time = time_of(rule)
         self._verifier = text_verifier(rule, secrets)
         self._window = window
         parts = () if self._template is None else self._template.parts
+        covered = () if self._template is None else self._template.covered
+        self._names = tuple(map(field_name, covered))
         self._ambiguity = Ambiguity(parts, url_known=url_known)
+        hashed = () if self._template is None else self._template.hashed
+        self._hashed = [
+            (each, Ambiguity(each.parts, url_known=url_known))
+            for each in hashed
+            if len(each.parts) > 1 or each.holds("form_sorted")
+        ]
         self._own_fields = signature_fields(rule)
 
     def verify(
@@ -93,17 +103,32 @@ class SignatureCheck:
             return Verified(self._match((), found, ignore_signed), signed=(), ambiguous=False)
         timestamp = self._timestamp(message, found)
         filled = self._template.fill(message, timestamp)
+        hashed = self._filled_hashes(message, timestamp) if self._hashed else ()
         if self._template.covers_body:
             self._ambiguity.check_marks(filled)
+            for ambiguity, values in hashed:
+                ambiguity.check_marks(values)
         secret = self._match(filled, found, on_signed)
         if self._time is not None:
             check_window(read_time(timestamp, self._time.unit), now, self._window)
         if self._template.covers_body:
-            return Verified(secret, ("body",), self._ambiguity.of_body(filled), filled)
-        if not any_field_present(self._template.parts, filled, apart_from=self._own_fields):
+            ambiguous = self._ambiguity.of_body(filled)
+            for ambiguity, values in hashed:
+                ambiguous = ambiguous or ambiguity.of_body(values)
+            return Verified(secret, ("body",), ambiguous, filled)
+        if not self._template.says_something(message, apart_from=self._own_fields):
             # The signature of one such body would be that of all of them.
             raise Refusal(Reason.FIELD_INVALID, "none of the signed fields is in the body")
-        return Verified(secret, self._template.fields, self._ambiguity.of_fields(filled))
+        ambiguous = self._ambiguity.of_fields(filled)
+        for ambiguity, values in hashed:
+            ambiguous = ambiguous or ambiguity.of_fields(values)
+        return Verified(secret, self._names, ambiguous)
+
+    def _filled_hashes(
+        self, message: Message, timestamp: str
+    ) -> Sequence[tuple[Ambiguity, Sequence[bytes | None]]]:
+        """Return the parts of each text that is hashed within the signed one."""
+        return [(each, template.fill(message, timestamp)) for template, each in self._hashed]
 
     def _read_several(self, message: Message, source: HeaderFields) -> ParsedSignature:
         """Parse each of several fields; those that are not in the format are passed over.
@@ -161,13 +186,18 @@ def _one_or_several(source: Source) -> tuple[Field, HeaderFields | None]:
     return (HeaderField(""), source) if isinstance(source, HeaderFields) else (source, None)
 
 
-def signature_fields(rule: SignatureRule) -> frozenset[str]:
-    """Return the fields of the body that hold the signature and its time, as templates name them.
+def field_name(field: JsonField | FormField) -> str:
+    """Return the name of a covered field, as `Verified.signed` has it."""
+    return field.pointer[1:] if isinstance(field, JsonField) else field.name
+
+
+def signature_fields(rule: SignatureRule) -> frozenset[JsonField | FormField]:
+    """Return the fields of the body that hold the signature and its time.
 
     They are no content of the event.
     """
     sources = (rule.source, None if rule.time is None else rule.time.source)
-    return frozenset(each.pointer[1:] for each in sources if isinstance(each, JsonField))
+    return frozenset(each for each in sources if isinstance(each, JsonField | FormField))
 
 
 def time_of(rule: SignatureRule) -> TimeRule | None:

@@ -10,7 +10,7 @@ from relay.core.errors import Reason, Refusal
 from relay.core.urls import signed_url
 from relay.providers.inline.ambiguity import Ambiguity
 from relay.providers.inline.message import Message
-from relay.providers.inline.signed_text import Literal, Part, Placeholder, Template
+from relay.providers.inline.signed_text import Hashed, Literal, Part, Placeholder, Template
 from tests.providers.inline.describe import message
 
 _URL = signed_url("https://pay.example.com/in?b=2")
@@ -53,7 +53,8 @@ def check(data: bytes) -> None:
     except ValueError as error:
         assert str(error)
         return
-    assert "".join(map(_written, template.parts)) == text
+    again = Template("".join(map(_written, template.parts)))
+    assert [*map(_written, again.parts)] == [*map(_written, template.parts)]
     url_known = body[:1] == "{"
     found = message(_HEADERS, body.encode("latin-1"), _URL if url_known else None)
     try:
@@ -69,15 +70,19 @@ def check(data: bytes) -> None:
 def _written(part: Part) -> str:
     if isinstance(part, Literal):
         return part.text.decode()
-    if part.kind == "json":
-        return f"{{json:/{part.name}}}"
-    return f"{{header:{part.name}}}" if part.kind == "header" else f"{{{part.kind}}}"
+    if isinstance(part, Hashed):
+        inner = "".join(map(_written, part.template.parts))
+        return f"{{{part.algorithm}_{part.encoding}:{inner}}}"
+    slash = "/" if part.kind in {"json", "body_without"} else ""
+    return f"{{{part.kind}:{slash}{part.name}}}" if part.name else f"{{{part.kind}}}"
 
 
 def _check_parts(template: Template, found: Message, filled: tuple[bytes | None, ...]) -> None:
     for part, value in zip(template.parts, filled, strict=True):
         if isinstance(part, Literal):
             assert value == part.text
+        elif isinstance(part, Hashed):
+            assert value is not None
         elif part.kind == "secret":
             assert value is None
         elif part.kind == "body":

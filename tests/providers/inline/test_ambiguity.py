@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from relay.core.errors import Reason, Refusal
 from relay.providers.inline.ambiguity import Ambiguity, needs_url
-from relay.providers.inline.signed_text import Template
+from relay.providers.inline.signed_text import Literal, Placeholder, Template
 
 
 def filled(text: str, *values: str) -> list[bytes | None]:
@@ -16,9 +16,9 @@ def filled(text: str, *values: str) -> list[bytes | None]:
     left = list(values)
     found: list[bytes | None] = []
     for part in Template(text).parts:
-        if hasattr(part, "text"):
+        if isinstance(part, Literal):
             found.append(part.text)
-        elif part.kind == "secret":
+        elif isinstance(part, Placeholder) and part.kind == "secret":
             found.append(None)
         else:
             found.append(left.pop(0).encode())

@@ -18,7 +18,8 @@ from relay.providers.inline import (
     SignatureRule,
     TimeRule,
 )
-from relay.providers.inline.provider import InlineProvider, reads_json
+from relay.providers.inline.bodies import reads_json
+from relay.providers.inline.provider import InlineProvider
 from tests.contracts.provider import Keys, ProviderContract, keys_for, outcome
 from tests.harness.deliveries import AnswerContext
 from tests.providers.inline.describe import AT, bound, delivery, described

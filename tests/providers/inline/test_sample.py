@@ -2,13 +2,22 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from relay.core.errors import Reason
 from relay.core.request import Verification
 from relay.core.secret import Secret
 from relay.providers import EndpointOptions, Sample, SampleOrder
-from relay.providers.inline import FormField, HeaderField, JsonField, SampleMessage, TimeRule
+from relay.providers.inline import (
+    FormField,
+    HeaderField,
+    JsonField,
+    QueryField,
+    SampleMessage,
+    TimeRule,
+)
 from relay.providers.inline.provider import InlineProvider
 from relay.providers.inline.sample import sample
 from tests.contracts.provider import delivery_of, outcome
@@ -72,3 +81,36 @@ def test_it_is_made_from_the_message_that_is_described() -> None:
     assert first.headers.values("X-Event") == ("paid",)
     assert first.headers.values("X-Id")
     assert b"&sign=" in first.body
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {
+            "signed": "{form:amount}{secret}{form:order}",
+            "source": FormField("sign"),
+            "scheme": "digest",
+        },
+        {"signed": "{public_url}{form_sorted}", "encoding": "base64", "algorithm": "sha1"},
+        {"signed": "{form_sorted}", "source": FormField("sign")},
+        {"signed": "{query:at}.{query:id}.{body}", "source": QueryField("sign")},
+        {"signed": "{json_sorted}", "source": JsonField("/meta/sign")},
+        {"signed": "{body_without:/meta/sign}", "source": JsonField("/meta/sign")},
+        {"signed": "{date}{md5_hex:{json:/0/id}{json:/0/state}}"},
+    ],
+)
+def test_samples_of_every_kind_of_body(rule: dict[str, Any]) -> None:
+    provider = InlineProvider(described(**rule))
+    url = "https://pay.example.com/in"
+    inspector = provider.bind(EndpointOptions((Secret("key"),), public_url=url))
+    sample = provider.sample(SampleOrder(url, Secret("key"), AT))
+    assert isinstance(outcome(inspector, delivery_of(sample, url, AT)), Verification)
+    other = provider.bind(EndpointOptions((Secret("other"),), public_url=url))
+    assert outcome(other, delivery_of(sample, url, AT)) is Reason.SIGNATURE_MISMATCH
+
+
+def test_a_form_is_changed_by_its_names() -> None:
+    provider = InlineProvider(described(signed="{form_sorted}"))
+    sample = ordered(provider, amount="1 & 2")
+    assert sample.headers.values("Content-Type") == ("application/x-www-form-urlencoded",)
+    assert b"amount=1+%26+2" in sample.body
