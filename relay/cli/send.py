@@ -32,7 +32,14 @@ from relay.cli.output import (
 )
 from relay.cli.progress import progress
 from relay.cli.providers import Described, named_or_described, trusts_loopback
-from relay.cli.send_endpoint import Target, forwarding, loopback, public_url_of, target
+from relay.cli.send_endpoint import (
+    Target,
+    endpoint_of,
+    forwarding,
+    loopback,
+    public_url_of,
+    target,
+)
 from relay.cli.send_proxy import passing_on
 from relay.config.file_text import as_written
 from relay.core.clock import SystemClock
@@ -78,6 +85,9 @@ async def post(
     """
     headers = list(sample.headers)
     whole = URL(appended(url, sample.suffix), encoded=True)
+    path, mark, query = url.partition("?")
+    mark = "&" if mark and "?" in sample.suffix else mark
+    whole = URL(f"{path}{sample.suffix}{mark}{query}", encoded=True)
     if client is not None and not proxy_protocol:
         headers.append(forwarding(header, client))
     async with (
@@ -166,8 +176,9 @@ def send(
 ) -> None:
     """Sign a sample message and post it; exit 0 when every answer was 2xx.
 
-    With --endpoint, URL, secret and an address that may send come from the configuration. Without
-    it, name a provider, --to, and --secret or --key.
+    With --endpoint, URL, secret and an address that may send come from the configuration; also with
+    a provider that one endpoint of it has. For another receiver, name a provider, --to, and
+    --secret or --key.
 
     Example: relay send --endpoint midtrans --set order_id=order-1
     """
@@ -180,12 +191,15 @@ def send(
     try:
         given = None if secret is None else Secret(secret)
         given = given if key is None else Secret(_read(key))
+        if endpoint is not None and provider is not None:
+            raise typer.BadParameter("name a provider or an --endpoint, not both")
+        if endpoint is None and provider is not None and to is None:
+            named_or_described(provider)
+            endpoint = endpoint_of(as_written(config), provider, config)
         if endpoint is None:
             found = _named(provider, to, given, source)
-        elif provider is None:
-            found = target(load_settings(config), endpoint, to, given, source)
         else:
-            raise typer.BadParameter("name a provider or an --endpoint, not both")
+            found = target(load_settings(config), endpoint, to, given, source)
         made = {**found.changes, **_changes(changes or [])}
         order = SampleOrder(found.signed_url, found.secret, SystemClock().now(), made)
         sample = found.provider.sample(order)

@@ -7,6 +7,7 @@ that the endpoint admits, which is sent as a trusted proxy on this machine would
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from netaddr import IPNetwork
@@ -106,6 +107,37 @@ def public_url_of(data: object, provider: str, path: str) -> str | None:
             url = each.get("public_url")
             return url if isinstance(url, str) else None
     return None
+
+
+def endpoint_of(data: object, provider: str, file: Path) -> str:
+    """Return the name of the one endpoint with this provider, by its name or that of its block.
+
+    data: a configuration as it stands in `file`, which may be no good one.
+
+    Raises:
+        Unreachable: there is none, or there are several.
+    """
+    endpoints = data.get("endpoints") if isinstance(data, dict) else None
+    found = [
+        str(each.get("name"))
+        for each in (endpoints if isinstance(endpoints, tuple) else ())
+        if isinstance(each, dict) and _provider_name(each.get("provider")) == provider
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise Unreachable(
+            f"the endpoints {', '.join(found)} of {file} have this provider; name one with"
+            " --endpoint"
+        )
+    raise Unreachable(
+        f"no endpoint of {file} has this provider; give the URL of one with --to, and its secret"
+        " with --secret, or --key where a private key signs"
+    )
+
+
+def _provider_name(provider: object) -> object:
+    return provider.get("name") if isinstance(provider, dict) else provider
 
 
 def _required(endpoint: Endpoint) -> Iterator[tuple[str, str]]:

@@ -79,7 +79,7 @@ def test_a_sender_is_sent_from_its_file(relay: Invoke, receiver: Upstream) -> No
     words = ("send", file, "--to", f"{receiver.url}/hook", "--secret", "key")
     assert relay(*words, "--set", "repository/name=relay").exit_code == 0
     (sent,) = receiver.received
-    assert orjson.loads(sent.body)["repository"] == {"name": "relay"}
+    assert orjson.loads(sent.body)["repository"]["name"] == "relay"
     signature = hmac.digest(b"key", sent.body, "sha256").hex()
     assert sent.values("X-Hub-Signature-256") == [f"sha256={signature}"]
 

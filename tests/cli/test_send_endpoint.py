@@ -8,8 +8,9 @@ import trustme
 from typer.testing import Result
 
 from relay.cli.demo.services import asymmetric
-from relay.cli.send_endpoint import Target, Unreachable, forwarding, target
+from relay.cli.send_endpoint import Target, Unreachable, endpoint_of, forwarding, target
 from relay.config import load_text
+from relay.config.yaml_document import parse
 from relay.core.request import ForwardedHeader
 from relay.core.secret import Secret
 from tests.cli.conftest import Invoke
@@ -188,6 +189,34 @@ def test_a_call_that_lacks_something_says_what(
     result = relay("send", *words, "-c", config)
     assert result.exit_code == 2
     assert said in " ".join(result.stderr.split())
+
+
+STRIPE = """  - {name: %s, path: /%s, provider: stripe, upstream: billing}
+"""
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "said"),
+    [
+        (STRIPE % ("cards", "cards"), "cards"),
+        ("  - {name: own, provider: {name: stripe}}\n", "own"),
+        (
+            STRIPE % ("a", "a") + STRIPE % ("b", "b"),
+            "the endpoints a, b of relay.yaml have this provider; name one with --endpoint",
+        ),
+        ("  - {name: x, provider: midtrans}\n", "no endpoint of relay.yaml has this provider"),
+        ("  - 5\n", "no endpoint of relay.yaml has this provider; give the URL of one with --to"),
+    ],
+)
+def test_a_provider_that_one_endpoint_has_names_it(endpoints: str, said: str) -> None:
+    data = parse(f"endpoints:\n{endpoints}").data
+    try:
+        found = endpoint_of(data, "stripe", Path("relay.yaml"))
+    except Unreachable as error:
+        found = str(error)
+    assert found.startswith(said)
+    with pytest.raises(Unreachable):
+        endpoint_of(None, "stripe", Path("relay.yaml"))
 
 
 # ---- a running relay takes it ---------------------------------------------------------------
