@@ -85,9 +85,6 @@ async def post(
     """
     headers = list(sample.headers)
     whole = URL(appended(url, sample.suffix), encoded=True)
-    path, mark, query = url.partition("?")
-    mark = "&" if mark and "?" in sample.suffix else mark
-    whole = URL(f"{path}{sample.suffix}{mark}{query}", encoded=True)
     if client is not None and not proxy_protocol:
         headers.append(forwarding(header, client))
     async with (
