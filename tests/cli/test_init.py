@@ -23,6 +23,7 @@ from tests.harness.ports import free_port
 
 #: What some senders have to be asked besides: without a default, nothing can be tried.
 MORE = {
+    "mobilepay": ["https://pay.example.com/mobilepay"],
     "square": ["https://pay.example.com/square"],
     "wise": ["public.pem"],
     "standard-webhooks-ed25519": ["public.txt"],
@@ -52,7 +53,7 @@ def checked(relay: Invoke, *words: str) -> list[str]:
 def answers_of(provider: str) -> list[str]:
     environment = [] if provider in presets.files() else [""]
     more = MORE.get(provider, [])
-    before = [*more, ""] if provider == "square" else ["", *more]
+    before = [*more, ""] if more and more[0].startswith("https:") else ["", *more]
     return [provider, *environment, "", *before, ""]
 
 

@@ -1,6 +1,8 @@
 """The shape of a JSON document: names and types, without values."""
 
-from typing import Any
+from typing import Any, Final
+
+_NULL_OR: Final = "null or"
 
 
 def shape(value: Any) -> Any:
@@ -21,18 +23,28 @@ def shape(value: Any) -> Any:
 
 def _merged(one: Any, other: Any) -> Any:
     """Return what fits both shapes."""
-    if one in ("nothing", other):
-        return other
+    if "nothing" in (one, other) or one == other:
+        return other if one == "nothing" else one
+    if _is_optional(one) or _is_optional(other):
+        return {_NULL_OR: _merged(_without_null(one), _without_null(other))}
     if isinstance(one, dict) and isinstance(other, dict):
         return {
             name: _merged(one.get(name, "nothing"), other.get(name, "nothing"))
             for name in sorted(one.keys() | other.keys())
         }
-    if other == "nothing":
-        return one
     if isinstance(one, list) and isinstance(other, list):
         return one if len(one) >= len(other) else other
     for document, optional in ((one, other), (other, one)):
         if optional == "null" and not isinstance(document, str):
-            return {"null or": document}
+            return {_NULL_OR: document}
     return " or ".join(sorted({*str(one).split(" or "), *str(other).split(" or ")}))
+
+
+def _is_optional(found: Any) -> bool:
+    return isinstance(found, dict) and found.keys() == {_NULL_OR}
+
+
+def _without_null(found: Any) -> Any:
+    if found == "null":
+        return "nothing"
+    return found[_NULL_OR] if _is_optional(found) else found
