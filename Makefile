@@ -59,8 +59,9 @@ bench: venv ## measure relay beside nginx, HAProxy, Caddy and FastAPI
 demo: venv ## run the relay, a sender and a receiver on this machine
 	$(BIN)/relay demo $(EXTRA)
 
-docs: venv ## write the tables of keys in config/README.md and the man page anew
+docs: venv ## write the tables of keys and of senders, and the man page, anew
 	$(BIN)/python -m tests.repository.key_table
+	$(BIN)/python -m tests.repository.sender_table
 	$(BIN)/python -m tests.repository.manual
 
 # What the image and a machine install, every version locked by the digests of its files. The second

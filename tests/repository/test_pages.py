@@ -21,7 +21,7 @@ from relay.config.types import Section
 from relay.config.yaml_document import parse
 from relay.providers.builtin import names
 from tests.harness.wire import write_pair
-from tests.repository import key_table, pages
+from tests.repository import key_table, pages, sender_table
 from tests.repository.pages import Block
 from tests.repository.test_examples import secret_for
 
@@ -45,6 +45,12 @@ COMMANDS = [
 def test_the_tables_of_keys_are_current() -> None:
     # When this fails: make docs
     assert key_table.written(key_table.PAGE.read_text()) == key_table.PAGE.read_text()
+
+
+@pytest.mark.parametrize("page", sender_table.PAGES, ids=lambda page: str(page.parent.name))
+def test_the_lists_of_senders_are_current(page: Path) -> None:
+    # When this fails: make docs
+    assert sender_table.written(page) == page.read_text()
 
 
 @pytest.mark.parametrize(
