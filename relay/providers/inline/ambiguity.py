@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 
 from relay.core.errors import Reason, Refusal
+from relay.providers.inline.filled import Filled
 from relay.providers.inline.placeholders import WHOLE_BODY
 from relay.providers.inline.signed_text import Hashed, Literal, Part, Placeholder
 
@@ -35,7 +36,7 @@ class Ambiguity:
         # Names and values stand there without a mark between them.
         self._joined = any(_is(part, ("form_sorted",)) for part in parts)
 
-    def check_marks(self, filled: Sequence[bytes | None]) -> None:
+    def check_marks(self, filled: Sequence[Filled]) -> None:
         """Check that no header field, and no path chosen by the caller, holds the mark behind it.
 
         Standard Webhooks: an id with a full stop could extend into the time and the body behind it.
@@ -44,10 +45,11 @@ class Ambiguity:
             Refusal: SIGNATURE_MISMATCH.
         """
         for at, mark, detail in self._ends:
-            if mark in (filled[at] or b""):
+            value = filled[at]
+            if isinstance(value, bytes) and mark in value:
                 raise Refusal(Reason.SIGNATURE_MISMATCH, detail)
 
-    def of_body(self, filled: Sequence[bytes | None]) -> bool:
+    def of_body(self, filled: Sequence[Filled]) -> bool:
         """Tell whether the body or another chosen value could begin or end elsewhere.
 
         It could where a header field is adjacent to one of them, or where a value behind the body
@@ -56,15 +58,16 @@ class Ambiguity:
         if self._joined:
             return True
         for at, mark in self._earlier_marks:
-            if mark in (filled[at] or b""):
+            value = filled[at]
+            if isinstance(value, bytes) and mark in value:
                 return True
         return self._adjacent
 
-    def of_fields(self, filled: Sequence[bytes | None]) -> bool:
+    def of_fields(self, filled: Sequence[Filled]) -> bool:
         """Tell whether the same bytes could be built from other values of these fields."""
         segments: list[list[tuple[bool, bytes]]] = [[]]
         for chosen, value in zip(self._chosen, filled, strict=True):
-            if value is None:
+            if not isinstance(value, bytes):
                 # Without knowing the secret, nothing can be moved across it.
                 segments.append([])
             else:

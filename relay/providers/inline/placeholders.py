@@ -7,10 +7,11 @@ from typing import Final
 from relay.core.errors import Reason, Refusal
 from relay.core.json_pointer import Pointer
 from relay.providers.inline import FormField, JsonField, Source
+from relay.providers.inline.filled import Filled
 from relay.providers.inline.message import Message
 
 #: The value of a part in a message, with the signed time; None for the secret.
-Filler = Callable[[Message, str], bytes | None]
+Filler = Callable[[Message, str], Filled]
 
 #: Placeholders that are all there is to say.
 _REQUEST: Final[Mapping[str, Callable[[Message], bytes]]] = MappingProxyType(

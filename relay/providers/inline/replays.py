@@ -9,6 +9,7 @@ from hashlib import sha256
 
 from relay.core.request import OnReplay
 from relay.providers.inline import Description, HeaderField
+from relay.providers.inline.filled import Filled, with_secret
 from relay.providers.inline.message import Message
 from relay.providers.inline.signed_text import Template
 
@@ -53,14 +54,14 @@ class Replays:
         self._distinct = description.distinct
         self._is_body = description.signature.signed == "{body}"
 
-    def digest(self, message: Message, filled: Sequence[bytes | None]) -> bytes:
+    def digest(self, message: Message, filled: Sequence[Filled]) -> bytes:
         """Return what is the same for the same signed bytes, and for the same distinct values.
 
         filled: the parts of what is signed, with None where the secret belongs.
         """
         signed = message.body_digest
         if not self._is_body:
-            signed = sha256(b"".join(filter(None, filled))).digest()
+            signed = sha256(with_secret(filled, b"")).digest()
         if not self._distinct:
             return signed
         values = [message.optional(field) or "" for field in self._distinct]

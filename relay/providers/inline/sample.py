@@ -20,6 +20,7 @@ from relay.providers.inline import (
 )
 from relay.providers.inline.bodies import reads_form, takes_list
 from relay.providers.inline.draft import Draft, draft
+from relay.providers.inline.filled import Filled
 from relay.providers.inline.formats import Format
 from relay.providers.inline.message import Message
 from relay.providers.inline.signature import time_of
@@ -57,7 +58,7 @@ def sample(description: Description, order: SampleOrder) -> Sample:
     for name, value in order.changes.items():
         made.put_in_body(name, value)
     if rule.source != NOWHERE:
-        filled: Sequence[bytes | None] = ()
+        filled: Sequence[Filled] = ()
         if template is not None:
             # What is signed leaves out a signature in the body: its place has to be there.
             made.put(_place(rule), "")

@@ -21,6 +21,7 @@ from relay.providers.inline import (
     TimeRule,
 )
 from relay.providers.inline.ambiguity import Ambiguity
+from relay.providers.inline.filled import Filled, shown
 from relay.providers.inline.formats import Format, ParsedSignature, checked_count
 from relay.providers.inline.message import Message
 from relay.providers.inline.signed_text import Template
@@ -46,7 +47,7 @@ class Verified:
     secret: int
     signed: tuple[str, ...]
     ambiguous: bool
-    filled: tuple[bytes | None, ...] = field(default=(), repr=False, compare=False)
+    filled: tuple[Filled, ...] = field(default=(), repr=False, compare=False)
 
 
 class SignatureCheck:
@@ -83,6 +84,7 @@ class SignatureCheck:
             for each in hashed
             if len(each.parts) > 1 or each.holds("form_sorted")
         ]
+        self._hashes_secret = any(each.holds("secret") for each in hashed)
         self._own_fields = signature_fields(rule)
 
     def verify(
@@ -126,7 +128,7 @@ class SignatureCheck:
 
     def _filled_hashes(
         self, message: Message, timestamp: str
-    ) -> Sequence[tuple[Ambiguity, Sequence[bytes | None]]]:
+    ) -> Sequence[tuple[Ambiguity, Sequence[Filled]]]:
         """Return the parts of each text that is hashed within the signed one."""
         return [(each, template.fill(message, timestamp)) for template, each in self._hashed]
 
@@ -164,13 +166,14 @@ class SignatureCheck:
         return message.required(self._time.source)
 
     def _match(
-        self, filled: tuple[bytes | None, ...], found: ParsedSignature, on_signed: OnSigned
+        self, filled: tuple[Filled, ...], found: ParsedSignature, on_signed: OnSigned
     ) -> int:
         """Verify every signature; return the position of the secret of the first that fits."""
         first, refusal = None, None
         for signature in found.signatures:
             if on_signed is not ignore_signed:
-                on_signed(SignedText(filled, signature))
+                text = shown(filled) if self._hashes_secret else filled
+                on_signed(SignedText(text, signature))  # type: ignore[arg-type] # of bytes, then
             try:
                 position = self._verifier.verify(filled, signature)
             except Refusal as refused:

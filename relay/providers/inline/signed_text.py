@@ -1,14 +1,13 @@
 """Build the signed text: a template over header fields, URL parts and values of the body."""
 
-import hashlib
 import re
-from base64 import b64encode
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from relay.core.json_pointer import Pointer
 from relay.providers.inline import FormField, JsonField, Source
+from relay.providers.inline.filled import Filled, HashOfSecret, hash_of, with_secret, written
 from relay.providers.inline.message import Message
 from relay.providers.inline.placeholders import (
     NAMED,
@@ -119,7 +118,7 @@ class Template:
         """Whether the query that arrives may be in it."""
         return self.holds("path_query") or self.holds("query")
 
-    def fill(self, message: Message, timestamp: str) -> tuple[bytes | None, ...]:
+    def fill(self, message: Message, timestamp: str) -> tuple[Filled, ...]:
         """Return the value of each part in this message; None for the secret.
 
         Raises:
@@ -184,10 +183,7 @@ def _part(piece: tuple[bool, str], own: Source | None, depth: int) -> Part:
         algorithm, encoding, inner = found.groups()
         if "{" not in inner:
             inner = f"{{{inner}}}"
-        template = Template(inner, own, depth=depth + 1)
-        if template.holds("secret"):
-            raise ValueError("a hash of {secret} is not available yet")
-        return Hashed(algorithm, encoding, template)
+        return Hashed(algorithm, encoding, Template(inner, own, depth=depth + 1))
     return _placeholder(text)
 
 
@@ -213,15 +209,13 @@ def _filler(part: Part, own: Source | None) -> Filler:
         return lambda *_: text
     if isinstance(part, Placeholder):
         return filler(part.kind, part.name, own)
+    return _hash_filler(part)
+
+
+def _hash_filler(part: Hashed) -> Filler:
     algorithm, encoding, template = part.algorithm, part.encoding, part.template
-    of_body = template.parts == (Placeholder("body"),)
-
-    def hashed(message: Message, timestamp: str) -> bytes:
-        if of_body and algorithm == "sha256":
-            digest = message.body_digest
-        else:
-            text = b"".join(filter(None, template.fill(message, timestamp)))
-            digest = hashlib.new(algorithm, text, usedforsecurity=False).digest()
-        return digest.hex().encode() if encoding == "hex" else b64encode(digest)
-
-    return hashed
+    if algorithm == "sha256" and template.parts == (Placeholder("body"),):
+        return lambda message, _: written(message.body_digest, encoding)
+    if template.holds("secret"):
+        return lambda *given: HashOfSecret(algorithm, encoding, template.fill(*given))
+    return lambda *given: hash_of(algorithm, encoding, with_secret(template.fill(*given), b""))

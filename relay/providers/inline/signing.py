@@ -8,28 +8,29 @@ from collections.abc import Sequence
 from relay.core.secret import Secret
 from relay.providers import SampleOrder
 from relay.providers.inline import PUBLIC_KEY_SCHEMES, SignatureRule
+from relay.providers.inline.filled import Filled, with_secret
 from relay.providers.inline.verifiers import key, public_key_hash
 from relay.signatures.private_key import sign_ecdsa, sign_ed25519, sign_rsa
 from relay.signatures.shared_secret import basic_credentials
 
 
-def signed(rule: SignatureRule, order: SampleOrder, filled: Sequence[bytes | None]) -> str:
+def signed(rule: SignatureRule, order: SampleOrder, filled: Sequence[Filled]) -> str:
     """Return the signature of a text as its sender writes it.
 
-    filled: the parts of the text, with None where the secret belongs.
+    filled: the parts of the text.
 
     Raises:
         ValueError: the secret is none that this rule can sign with.
     """
     if rule.scheme in PUBLIC_KEY_SCHEMES:
-        text = b"".join(part or b"" for part in filled)
+        text = with_secret(filled, b"")
         return _written(_with_private_key(rule, order.secret, text), rule)
     secret = key(rule, order.secret).reveal()
     if rule.scheme == "token":
         return secret.decode("latin-1")
     if rule.scheme == "basic":
         return basic_credentials(Secret(secret))
-    text = b"".join(secret if part is None else part for part in filled)
+    text = with_secret(filled, secret)
     if rule.scheme == "hmac":
         found = hmac.digest(secret, text, rule.algorithm)
     else:

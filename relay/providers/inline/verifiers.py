@@ -15,6 +15,7 @@ from relay.providers.inline import (
     Scheme,
     SignatureRule,
 )
+from relay.providers.inline.filled import Filled, with_secret
 from relay.signatures import Verifier
 from relay.signatures.public_key import Ecdsa, Ed25519, PublicKeyHash, Rsa, UnusableKey
 from relay.signatures.shared_secret import Basic, Digest, Hmac, Token
@@ -24,10 +25,10 @@ from relay.signatures.spellings import AS_BASE64, AS_HEX, Respell
 class TextVerifier(Protocol):
     """Verifies a signed text that may hold the secret itself."""
 
-    def verify(self, parts: Sequence[bytes | None], signature: str) -> int:
+    def verify(self, parts: Sequence[Filled], signature: str) -> int:
         """Return the position, from 0, of the secret that fits.
 
-        parts: of the text, with None where the secret belongs.
+        parts: of the text.
 
         Raises:
             Refusal: SIGNATURE_MISMATCH.
@@ -112,8 +113,10 @@ class _JoinedVerifier:
         self._verifier = verifier
         self._respell = respell
 
-    def verify(self, parts: Sequence[bytes | None], signature: str) -> int:
-        return self._verifier.verify(b"".join(filter(None, parts)), self._respell(signature))
+    def verify(self, parts: Sequence[Filled], signature: str) -> int:
+        # No part is a hash of the secret: only a digest has those.
+        text = b"".join(filter(None, parts))  # type: ignore[arg-type]
+        return self._verifier.verify(text, self._respell(signature))
 
 
 class _ProofVerifier:
@@ -122,7 +125,7 @@ class _ProofVerifier:
     def __init__(self, verifier: Verifier) -> None:
         self._verifier = verifier
 
-    def verify(self, parts: Sequence[bytes | None], signature: str) -> int:  # noqa: ARG002 - as said
+    def verify(self, parts: Sequence[Filled], signature: str) -> int:  # noqa: ARG002 - as said
         return self._verifier.verify(b"", signature)
 
 
@@ -134,13 +137,12 @@ class _EmbeddedSecretVerifier:
         self._keys = RevealedSecrets.of(keys)
         self._respell = AS_HEX[encoding]
 
-    def verify(self, parts: Sequence[bytes | None], signature: str) -> int:
+    def verify(self, parts: Sequence[Filled], signature: str) -> int:
         signature = self._respell(signature)
         fits: list[int] = []
         for position, key in enumerate(self._keys):
             try:
-                text = b"".join([key if part is None else part for part in parts])
-                self._digest.verify(text, signature)
+                self._digest.verify(with_secret(parts, key), signature)
             except Refusal:
                 continue
             fits.append(position)

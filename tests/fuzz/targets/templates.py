@@ -9,6 +9,7 @@ import json
 from relay.core.errors import Reason, Refusal
 from relay.core.urls import signed_url
 from relay.providers.inline.ambiguity import Ambiguity
+from relay.providers.inline.filled import Filled, HashOfSecret, with_secret
 from relay.providers.inline.message import Message
 from relay.providers.inline.signed_text import Hashed, Literal, Part, Placeholder, Template
 from tests.providers.inline.describe import message
@@ -77,12 +78,12 @@ def _written(part: Part) -> str:
     return f"{{{part.kind}:{slash}{part.name}}}" if part.name else f"{{{part.kind}}}"
 
 
-def _check_parts(template: Template, found: Message, filled: tuple[bytes | None, ...]) -> None:
+def _check_parts(template: Template, found: Message, filled: tuple[Filled, ...]) -> None:
     for part, value in zip(template.parts, filled, strict=True):
         if isinstance(part, Literal):
             assert value == part.text
         elif isinstance(part, Hashed):
-            assert value is not None
+            assert isinstance(value, HashOfSecret) is part.template.holds("secret")
         elif part.kind == "secret":
             assert value is None
         elif part.kind == "body":
@@ -92,7 +93,7 @@ def _check_parts(template: Template, found: Message, filled: tuple[bytes | None,
             _check_field(found.body, part.name, value)
 
 
-def _check_field(body: bytes, name: str, value: bytes | None) -> None:
+def _check_field(body: bytes, name: str, value: Filled) -> None:
     """Look a plain field up by another way."""
     if "/" in name or "~" in name:
         return
@@ -102,15 +103,13 @@ def _check_field(body: bytes, name: str, value: bytes | None) -> None:
     assert value == expected.encode()
 
 
-def _check_readings(
-    template: Template, filled: tuple[bytes | None, ...], *, url_known: bool
-) -> None:
-    if sum(map(len, filter(None, filled))) > _LONGEST:
+def _check_readings(template: Template, filled: tuple[Filled, ...], *, url_known: bool) -> None:
+    if len(with_secret(filled, b"")) > _LONGEST:
         return
     free = {"header", "json", "timestamp", *(() if url_known else ("path", "path_query"))}
     segments: list[list[tuple[bool, bytes]]] = [[]]
     for part, value in zip(template.parts, filled, strict=True):
-        if value is None:
+        if not isinstance(value, bytes):
             segments.append([])
         else:
             chosen = isinstance(part, Placeholder) and part.kind in free

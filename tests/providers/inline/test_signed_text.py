@@ -8,6 +8,7 @@ import pytest
 from relay.core.errors import Reason, Refusal
 from relay.core.urls import signed_url
 from relay.providers.inline import FormField, JsonField, Source
+from relay.providers.inline.filled import with_secret
 from relay.providers.inline.signed_text import Template
 from tests.providers.inline.describe import message
 
@@ -16,7 +17,7 @@ BODY = b'{ "a": "x y", "n": 10.0 }'
 
 def filled(text: str) -> bytes:
     found = message({"X-A": "h\xe9"}, BODY, signed_url("https://pay.example.com/in?b=2"))
-    return b"".join(b"<secret>" if p is None else p for p in Template(text).fill(found, "123"))
+    return with_secret(Template(text).fill(found, "123"), b"<secret>")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ FORM = b"b=2+x&sign=s&a=%C3%A9&b=1"
 
 def filled_form(text: str, own: Source | None = None, body: bytes = FORM) -> bytes:
     found = message({}, body, target="/hook?q=a%20b&r=")
-    return b"".join(filter(None, Template(text, own).fill(found, "")))
+    return with_secret(Template(text, own).fill(found, ""), b"")
 
 
 @pytest.mark.parametrize(
