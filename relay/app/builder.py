@@ -130,6 +130,7 @@ def bind_endpoint(
         answer_deadline=info.answer_deadline,
         token=info.token,
         token_in_body=info.token_in_body,
+        gzip=info.gzip,
         proxied=settings.mode == "proxy",
         confirm=settings.confirm is not None,
         json_limits=json_limits,

@@ -6,10 +6,13 @@ from typing import Final
 from relay.config import Endpoint
 from relay.config.inline_provider import InlineProvider
 from relay.core.conditions import HeaderCondition
+from relay.core.request import Delivery
+from relay.core.secret import Secret
 from relay.ingest.admission import COMMON_HEADERS
 from relay.ingest.upstream_routes import UpstreamRoute
 from relay.providers import EndpointOptions, ProviderInfo
 from relay.providers.inline.problems import header_names
+from relay.providers.inline.token_masks import token_mask
 from relay.providers.snap.access_tokens import AccessTokens
 
 #: Fields that may hold a token: no route makes relay keep them.
@@ -47,6 +50,14 @@ def token_fields(settings: Endpoint) -> tuple[str, ...]:
         return ()
     rule = settings.provider.description().signature
     return header_names(rule.source) if rule.is_token else ()
+
+
+def token_values(settings: Endpoint, delivery: Delivery) -> list[Secret]:
+    """Return what stands in a body or a query in the place of the endpoint's token."""
+    if not isinstance(settings.provider, InlineProvider):
+        return []
+    mask = token_mask(settings.provider.description().signature)
+    return [] if mask is None else mask.values(delivery)
 
 
 def issuing(

@@ -242,6 +242,14 @@ class InlineProvider(Section):
         description="Signed fields that must have a value: whose message it is.",
         examples=[[{"json": "/merchantId", "is": "G123456"}]],
     )
+    decode: Literal["gzip"] | None = default(
+        None,
+        description=(
+            "The Content-Encoding that is undone: what is inside is verified, kept and delivered."
+            " Bodies without one are taken, too."
+        ),
+        examples=["gzip"],
+    )
     about: About | None = default(None, description="What is known of the sender.")
     sample: SampleMessage | None = default(
         None, description="What `relay send` signs. Default: a body with the fields that are read."
@@ -261,6 +269,7 @@ class InlineProvider(Section):
             on_replay=OnReplay.DUPLICATE if self.repeats == "duplicate" else OnReplay.REPEATS,
             distinct=tuple(inline.HeaderField(each.header) for each in self.distinct),
             references=tuple(field for each in self.references for field in each.fields()),
+            gzip=self.decode == "gzip",
             about=None if self.about is None else self.about.about(),
             sample=None if self.sample is None else self.sample.message(),
         )

@@ -361,8 +361,8 @@ class FastLane:
         head = RequestHead(method, target, headers, peer.address, now, via, forwards, peer.text)
         ingest = self._ingest
         admission = ingest.admit(head)
-        if admission.standing is Standing.KNOCK_FIRST:
-            # Nothing was counted for good: the other lane admits it again, and waits.
+        if admission.standing is Standing.KNOCK_FIRST or (encoded and admission.takes_gzip):
+            # Nothing was counted for good: the other lane admits it again, and waits or unpacks.
             ingest.finish(admission)
             return False
         request = LaneRequest(self, ingest, connection, admission, keep)

@@ -368,7 +368,7 @@ class Edge:
         if admission.standing is Standing.ONLY_IF_PROVEN:
             reader = reader.shortened(MAX_BODY, BODY_TIMEOUT)
         try:
-            body = await reader.read(request)
+            body = await reader.read(request, gzip=admission.takes_gzip)
         except Refusal as refusal:
             ingest.refuse(admission, refusal)
             return

@@ -7,6 +7,7 @@ from aiohttp import ClientConnectionError, web_exceptions
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web import BaseRequest
 
+from relay.core.content_coding import codings, gunzip, is_gzip
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Headers
 from relay.edge.connections import NEVER
@@ -49,17 +50,26 @@ class BodyReader:
             grace=timedelta(seconds=self._grace),
         )
 
-    async def read(self, request: BaseRequest) -> bytes:
+    async def read(self, request: BaseRequest, *, gzip: bool = False) -> bytes:
         """Return the body, byte for byte.
 
+        gzip: what a body in this coding holds is returned; it is within the limit on size, too.
+
         Raises:
-            Refusal: BODY_ENCODED when a content coding is named: what was verified must be what
-                is delivered. BODY_TOO_LARGE, as soon as that is certain. BODY_TIMEOUT, when it
-                takes too long or comes too slowly. BODY_MALFORMED when the connection ends or the
-                framing breaks before the end.
+            Refusal: BODY_ENCODED when another content coding is named, or any without `gzip`: what
+                was verified must be what is delivered. BODY_TOO_LARGE, as soon as that is certain.
+                BODY_TIMEOUT, when it takes too long or comes too slowly. BODY_MALFORMED when the
+                connection ends, or the framing or the coding breaks before the end.
         """
-        encoded = any(coding.strip().lower() != "identity" for coding in _codings(request))
+        named = request.headers.getall("Content-Encoding", [])
+        packed = gzip and is_gzip(named)
+        encoded = not packed and bool(codings(named))
         check_declared_body(request.content_length or 0, encoded=encoded, limit=self.size)
+        body = await self._received(request)
+        return gunzip(body, self.size) if packed else body
+
+    async def _received(self, request: BaseRequest) -> bytes:
+        """Return the body as it comes."""
         try:
             if request.content.is_eof():
                 # All of it came with the head, as it nearly always does.
@@ -113,11 +123,6 @@ class BodyReader:
         """Send 100 Continue to a sender that expects it (RFC 9110, section 10.1.1)."""
         if request.headers.get("Expect", "").lower() == "100-continue" and request.transport:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-
-def _codings(request: BaseRequest) -> list[str]:
-    values = request.headers.getall("Content-Encoding", [])
-    return [coding for value in values for coding in value.split(",")]
 
 
 def headers_of(request: BaseRequest) -> Headers:

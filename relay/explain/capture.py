@@ -12,6 +12,7 @@ from typing import Final
 from aiohttp.web import BaseRequest, StreamResponse
 
 from relay.core.clock import SystemClock
+from relay.core.content_coding import is_gzip
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Ack, Address, Headers, IngestResult, Verdict, Via
 from relay.edge.answers import to_response
@@ -260,13 +261,17 @@ _UNAVAILABLE: Final = plain_answer(IngestResult(Verdict.UNAVAILABLE))
 
 @dataclass(frozen=True, slots=True)
 class ParsedRequest:
-    """A request whose head was read. `body` is None when it was refused, with `problem`."""
+    """A request whose head was read. `body` is None when it was refused, with `problem`.
+
+    unpacked: what its body in gzip holds, or why that cannot be told; None for every other body.
+    """
 
     method: str
     target: str
     headers: Headers
     body: bytes | None = field(repr=False)
     problem: Refusal | None = None
+    unpacked: bytes | Refusal | None = field(default=None, repr=False)
 
 
 async def read_request(raw: bytes, *, max_body: int) -> ParsedRequest:
@@ -324,13 +329,19 @@ class _RequestCatcher:
 
     async def handle(self, request: BaseRequest) -> StreamResponse:
         self.head_read.set()
-        body, problem = None, None
+        fields, body, problem = headers_of(request), None, None
+        packed = is_gzip(fields.values("Content-Encoding"))
+        unpacked: bytes | Refusal | None = None
         try:
-            body = await self._body.read(request)
+            body = await self._body.read(request, gzip=packed)
         except Refusal as refusal:
             problem = refusal
-        fields = headers_of(request)
-        self._set_result(ParsedRequest(request.method, request.raw_path, fields, body, problem))
+        if packed:
+            unpacked = body if problem is None else problem
+            body, problem = None, Refusal(Reason.BODY_ENCODED)
+        self._set_result(
+            ParsedRequest(request.method, request.raw_path, fields, body, problem, unpacked)
+        )
         return to_response(_UNAVAILABLE)
 
     def refuse(self, _: Address, refusal: Refusal) -> Ack:

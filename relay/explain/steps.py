@@ -8,7 +8,7 @@ from relay.allowlist import Entry, Mode
 from relay.allowlist.networks import parse_network
 from relay.app import builder
 from relay.app.builder import known_registry
-from relay.app.endpoint_parts import token_fields
+from relay.app.endpoint_parts import token_fields, token_values
 from relay.app.token_file import known_tokens
 from relay.config import Endpoint as EndpointSettings
 from relay.config import Settings, endpoint_options, provider_of
@@ -236,7 +236,11 @@ class Walker:
         limits = endpoint.json_limits
         delivery = Delivery(endpoint.name, head, client, match.remainder, body, limits, suffix)
         redaction = Redaction(configured.redact)
-        secrets = [*self._settings.every_secret(), *redaction.of(body).secrets]
+        secrets = [
+            *self._settings.every_secret(),
+            *redaction.of(body).secrets,
+            *token_values(configured, delivery),
+        ]
         self._mask = Mask(secrets, head.headers, token_fields(configured))
         tried: list[SignedText] = []
         try:

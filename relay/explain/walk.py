@@ -125,7 +125,7 @@ class _CaptureWalker(Walker):
         client = self._client()
         if client is not None:
             self._allowlist(match.endpoint, client)
-        body = self._body()
+        body = self._body(match.endpoint)
         if body is not None:
             placeholder = ClientAddress(self._head.peer, Via.PEER)
             self._signature(match, client or placeholder, body)
@@ -213,17 +213,25 @@ class _CaptureWalker(Walker):
                 return
             self._add_step(f"hop {number}", NOTE, f"{address}, a trusted proxy")
 
-    def _body(self) -> bytes | None:
+    def _body(self, endpoint: Endpoint) -> bytes | None:
         """Return the body, also a refused one; None for a refused chunked body."""
-        body, problem = self._parsed.body, self._parsed.problem
+        body, problem, packed = self._parsed.body, self._parsed.problem, ""
+        if endpoint.gzip and self._parsed.unpacked is not None:
+            found, packed = self._parsed.unpacked, "unpacked from gzip; "
+            body, problem = (None, found) if isinstance(found, Refusal) else (found, None)
         if problem is None:
             assert body is not None  # noqa: S101 - one of both
-            self._add_step("body", OK, f"sha256 {hashlib.sha256(body).hexdigest()}")
+            digest = f"sha256 {hashlib.sha256(body).hexdigest()}"
+            if endpoint.token_in_body:
+                digest = "a token stands in it, so that no digest is shown"
+            self._add_step("body", OK, f"{packed}{digest}")
             return body
         if problem.reason is Reason.BODY_TOO_LARGE:
             limit = f"limits.body is {self._settings.limits.body}"
             detail = f"{problem.detail}; {limit}" if problem.detail else limit
             problem = Refusal(problem.reason, detail)
         self._refuse("body", problem)
+        if packed:
+            return None
         chunked = self._head.headers.values("Transfer-Encoding")
         return None if chunked else self._captured.rest

@@ -40,6 +40,7 @@ class Endpoint:
     knock: refreshes DNS for a refused address; None when no host names are involved.
     token: the sender's proof is a token, not a signature.
     token_in_body: that token stands in the body, so that no digest of what came is shown.
+    gzip: a body in this content coding is taken; what is in it is the body everywhere else.
     answer_deadline: for senders that hang up sooner than `answer_within`; None for the others.
     confirm: the provider's API is asked about each event before it is delivered.
     json_limits: how much JSON a body may hold.
@@ -73,6 +74,7 @@ class Endpoint:
     keep: Keep = Keep.ALL
     routes: tuple[UpstreamRoute, ...] = ()
     token_in_body: bool = False
+    gzip: bool = False
 
 
 #: Seconds that are left for storing in any case, even when a look-up or the body took all of them.
@@ -125,6 +127,11 @@ class Admission(DeliveryRecord):
         self.received_at = head.received_at
         self.started = started
         self.head = head
+
+    @property
+    def takes_gzip(self) -> bool:
+        """Whether its endpoint takes a body in gzip."""
+        return self.match is not None and self.match.endpoint.gzip
 
     @property
     def at(self) -> datetime:

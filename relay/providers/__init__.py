@@ -80,6 +80,7 @@ class ProviderInfo:
     answer_deadline: the time within which the sender expects an answer; None for the usual one.
     window: the default for `timestamp`; None when no time is signed.
     token: the sender is authenticated by a token, which is never stored.
+    gzip: what a body in this content coding holds is verified and kept; other codings are refused.
     token_in_body: that token stands in the body, and is masked there.
     document: the first source of all this; `documents` are further ones.
     reviewed: when it was last compared with them; `date.max` where that means nothing.
@@ -107,6 +108,7 @@ class ProviderInfo:
     traps: tuple[str, ...] = ()
     vector: str = ""
     token_in_body: bool = False
+    gzip: bool = False
 
     def shapes_of(self, callback: str | None) -> tuple[RequestShape, ...]:
         """Return the shapes of an endpoint with this `callback`; None for the provider's own."""

@@ -4,9 +4,11 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
+from gzip import compress
+from hashlib import sha256
 from io import BytesIO
 from ipaddress import ip_address
 from random import Random
@@ -145,6 +147,28 @@ async def test_a_refusal_of_ours_takes_the_fast_lane(
 
 HEALTH = request("GET", "/healthz")
 FORGED = request("POST", "/hook", body=b"{}")
+
+
+async def test_gzip_is_undone_where_its_endpoint_takes_it(lanes: Lanes, taken: list[bytes]) -> None:
+    for lane in (lanes.fast, lanes.slow):
+        lane.serve([replace(endpoint(), gzip=True)])
+    coding, body = [("Content-Encoding", "gzip")], genuine()
+    packed = request("POST", "/hook", coding, compress(body))
+    plain = request("POST", "/hook", body=body)
+    outcome = await lanes.compare("gzip", [(packed, 9), (plain, 9)])
+    assert [line["verdict"] for line in outcome.lines] == ["accepted", "duplicate"]
+    assert {line["body_sha256"] for line in outcome.lines} == {sha256(body).hexdigest()}
+    assert [len(each) for each in taken] == [len(plain)]
+    for status, fields, sent in (
+        (413, coding, compress(bytes(MAX_BODY + 1))),
+        (413, coding, bytes(MAX_BODY + 1)),
+        (400, coding, body),
+        (400, coding, compress(body)[:-1]),
+        (415, [("Content-Encoding", "gzip, gzip")], compress(compress(body))),
+        (415, [("Content-Encoding", "deflate")], body),
+    ):
+        outcome = await lanes.compare("refused", [(request("POST", "/hook", fields, sent), 0)])
+        assert [line["status"] for line in outcome.lines] == [status]
 
 
 @pytest.mark.parametrize("raw", [HEALTH, FORGED, request("POST", "/other")])

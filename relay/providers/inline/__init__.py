@@ -172,6 +172,7 @@ class Description:
     on_replay: what the same signed bytes are under another event key, where that is not signed.
     references: the ids by which people ask for an event.
     distinct: with `DUPLICATE`, header fields whose values make another event of them all the same.
+    gzip: as in `ProviderInfo`.
     sample: what a sample is made from; None: of what is read alone.
     """
 
@@ -185,5 +186,6 @@ class Description:
     on_replay: OnReplay = OnReplay.REPEATS
     distinct: tuple[HeaderField, ...] = ()
     references: tuple[Field, ...] = ()
+    gzip: bool = False
     about: About | None = None
     sample: SampleMessage | None = None

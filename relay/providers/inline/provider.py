@@ -189,6 +189,7 @@ class InlineProvider:
             traps=about.traps,
             vector=about.vector,
             token_in_body=is_in_body(described.signature),
+            gzip=described.gzip,
         )
 
     def bind(self, options: EndpointOptions) -> Inspector:

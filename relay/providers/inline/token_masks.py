@@ -9,10 +9,12 @@ from dataclasses import replace
 from typing import Final
 
 from relay.core import form, strict_json
+from relay.core.errors import Refusal
+from relay.core.json_pointer import json_text
 from relay.core.request import Delivery
-from relay.core.secret import MASK
+from relay.core.secret import MASK, Secret
 from relay.providers.inline import FormField, JsonField, QueryField, SignatureRule, Source
-from relay.providers.inline.message import Message, pointer_of
+from relay.providers.inline.message import MAX_PLACES, Message, pointer_of
 
 #: What the upstream is told of a message: nothing was masked in its body.
 _NOTHING: Final[tuple[str, ...]] = ()
@@ -58,6 +60,23 @@ class TokenMask:
             delivery.suffix,
         )
         return message.of(kept), kept, redacted
+
+    def values(self, delivery: Delivery) -> list[Secret]:
+        """Return what stands in the place of the token, in any message, to mask it elsewhere."""
+        message, found = Message(delivery, None), list[str]()
+        try:
+            match self._source:
+                case QueryField(name):
+                    found = message.query.values(name)
+                case FormField(name):
+                    found = message.form.values(name)
+                case JsonField(pointer):
+                    whole, parsed = pointer_of(pointer), message.json
+                    places = whole.each(parsed)[:MAX_PLACES]
+                    found = [json_text(whole.at(at).find(parsed)) or "" for at in places]
+        except Refusal:
+            return []
+        return [*map(Secret, dict.fromkeys(found))]
 
 
 def token_mask(rule: SignatureRule) -> TokenMask | None:
