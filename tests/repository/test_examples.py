@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-from base64 import b64encode
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from relay.config.types import Section
 from relay.config.validation import fields
 from relay.providers.builtin import provider_named
 from tests.harness.wire import write_pair
+from tests.senders import keys as senders
 
 CONFIG = Path(__file__).parents[2] / "config"
 _KEY = re.compile(r" *(- )?[a-z_]+:")
@@ -117,6 +117,8 @@ def test_the_command_passes_every_file(path: Path, tmp_path: Path) -> None:
     key.rename(tmp_path / "tls/privkey.pem")
     (tmp_path / path.name).write_bytes(path.read_bytes())
     environ = {name: secret_for(name) for name in re.findall(r"\$\{env:(\w+)\}", path.read_text())}
+    if path.stem in senders.NAMES:
+        environ |= {name: senders.environ()[name] for name in environ}
     for file in re.findall(r"\$\{file:([\w./-]+)\}", path.read_text()):
         if not (tmp_path / file).exists():
             (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
@@ -133,17 +135,13 @@ def allowed(name: str) -> set[str]:
     """Return the findings that an example may have.
 
     Where the test put it is one. The minimal one asks nobody, so that a sample of `relay send`,
-    which no API knows, arrives.
+    which no API knows, arrives. Some say what their sender is like.
     """
-    return {"temporary-path", *(["unconfirmed"] if name == "relay.minimal.yaml" else [])}
+    inherent = senders.INHERENT.get(name.removesuffix(".yaml"), set())
+    return {"temporary-path", *inherent, *(["unconfirmed"] if name == "relay.minimal.yaml" else [])}
 
 
 def secret_for(variable: str) -> str:
     """Return what could stand in this variable."""
-    if variable == "WEBHOOK_PUBLIC_KEY":
-        # From RFC 8032, section 7.1, test 1.
-        return "whpk_" + b64encode(bytes.fromhex(PUBLIC_KEY)).decode()
-    if variable == "WEBHOOK_SECRET":
-        return "whsec_" + "A" * 32
     # Text, hexadecimal digits and Base64 at once.
     return "0123456789abcdef" * 4
