@@ -257,7 +257,13 @@ def oddities(endpoint: Endpoint) -> list[str | None]:
     asymmetric = isinstance(provider, SnapSender) and provider.snap.signature == "asymmetric"
     if provider == "midtrans-snap" or asymmetric or scheme in PUBLIC_KEY_SCHEMES:
         return [None] * len(endpoint.secrets)
-    return [oddity(secret) for secret in endpoint.secrets]
+    keys = scheme == "jwt"
+    return [None if keys and _is_written_key(each) else oddity(each) for each in endpoint.secrets]
+
+
+def _is_written_key(secret: Secret) -> bool:
+    """Return whether a secret is a public key in PEM or a JSON Web Key, as tokens have them."""
+    return b"-----BEGIN" in secret.reveal() or secret.reveal().lstrip().startswith(b"{")
 
 
 def is_certain(endpoint: Endpoint) -> bool:

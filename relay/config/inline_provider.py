@@ -132,6 +132,9 @@ class JwtClaims(Section):
     )
 
 
+_JWT_KEYS = frozenset({"algorithms", "audience", "issuer", "exp", "claims"})
+
+
 class Signature(Section):
     """How messages are signed."""
 
@@ -181,20 +184,28 @@ class Signature(Section):
             algorithm=self.algorithm,
             key_encoding=self.secret_encoding,
             strip_prefix=self.strip_prefix or "",
-            format=self.format,
+            format="{signature}" if self._detached else self.format,
             encoding=self.encoding,
             signed=self.signed,
             time=None if self.timestamp is None else self.timestamp.rule(),
-            jwt=self._jwt() if self.scheme == "jwt" else None,
+            jwt=self._jwt(),
         )
 
-    def _jwt(self) -> inline.JwtRule:
+    @property
+    def _detached(self) -> bool:
+        return self.scheme == "jwt" and self.format == inline.DETACHED
+
+    def _jwt(self) -> inline.JwtRule | None:
+        """Return the rule of tokens; None where no key of one is written."""
+        if self.scheme != "jwt" and self.model_fields_set.isdisjoint(_JWT_KEYS):
+            return None
         return inline.JwtRule(
             algorithms=self.algorithms,
             audience=self.audience,
             issuer=self.issuer,
             expires=self.exp == "required",
             body_sha256=None if self.claims is None else self.claims.body_sha256,
+            detached=self._detached,
         )
 
 

@@ -201,6 +201,38 @@ class Ed25519:
         raise Refusal(Reason.SIGNATURE_MISMATCH, "fits no key")
 
 
+#: A key that `parse_public_key` returns.
+PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
+
+
+def parse_public_key(key: Secret) -> PublicKey:
+    """Parse a public key of any of these kinds.
+
+    Raises:
+        ValueError: it is none, or one that is not safe to use.
+    """
+    text = ascii_text(key)
+    return checked_public_key(_load(_der(text), text))
+
+
+def checked_public_key(key: object) -> PublicKey:
+    """Return a key that is safe to use.
+
+    Raises:
+        ValueError: it is of another kind, too short, on another curve, or of small order.
+    """
+    if isinstance(key, RSAPublicKey):
+        check_strength(key)
+        return key
+    if isinstance(key, EllipticCurvePublicKey):
+        check_curve(key)
+        return key
+    if isinstance(key, Ed25519PublicKey):
+        _check_order(key)
+        return key
+    raise ValueError("is no public key of RSA, of P-256 or P-384, or of Ed25519")
+
+
 # ---- keys -----------------------------------------------------------------------------------
 
 
@@ -251,9 +283,13 @@ def _ed25519_key(key: Secret) -> Ed25519PublicKey:
         found = _load(der, text)
     if not isinstance(found, Ed25519PublicKey):
         raise ValueError("is a public key, but not an Ed25519 key")  # noqa: TRY004 - a bad value
-    if _without_sign(found.public_bytes_raw()) in _SMALL_ORDER:
-        raise ValueError("is an Ed25519 key of small order, for which anybody can sign")
+    _check_order(found)
     return found
+
+
+def _check_order(key: Ed25519PublicKey) -> None:
+    if _without_sign(key.public_bytes_raw()) in _SMALL_ORDER:
+        raise ValueError("is an Ed25519 key of small order, for which anybody can sign")
 
 
 def _without_sign(point: bytes) -> bytes:

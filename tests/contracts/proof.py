@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import json
 import re
-from base64 import b64decode, b64encode
+from base64 import b64decode, b64encode, urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -19,7 +19,7 @@ from relay.core.request import Delivery, Headers
 from relay.core.secret import Secret
 from relay.providers import ProviderInfo
 from relay.signatures import SignedText
-from relay.signatures.public_key import Rsa
+from relay.signatures.public_key import Ecdsa, Rsa
 
 #: What HTTP itself sends, and what proves nothing.
 TRANSPORT = frozenset({"host", "content-type", "user-agent", "accept"})
@@ -136,18 +136,23 @@ def _steps(value: object, before: tuple[str, ...] = ()) -> Iterator[tuple[str, .
 
 def carries(text: SignedText, verifying: Secret) -> bool:
     """Tell whether the text as it is shown carries its signature, by any of the usual kinds."""
-    try:
-        return Rsa((verifying,)).verify(text.joined(), text.signature) == 0
-    except ValueError:
-        pass  # not a public key
-    except Refusal:
-        return False
+    for kind in (Rsa, Ecdsa):
+        try:
+            return kind((verifying,)).verify(text.joined(), text.signature) == 0
+        except ValueError:
+            pass  # not a public key of this kind
+        except Refusal:
+            return False
     return text.signature in {
         written
         for key in _keys(verifying)
         for made in _digests(text, key)
-        for written in (made.hex(), b64encode(made).decode())
-    }
+        for written in (made.hex(), b64encode(made).decode(), _base64url(made))
+    } | {_base64url(made).rstrip("=") for key in _keys(verifying) for made in _digests(text, key)}
+
+
+def _base64url(data: bytes) -> str:
+    return urlsafe_b64encode(data).decode()
 
 
 def _keys(secret: Secret) -> Iterator[bytes]:
@@ -159,7 +164,7 @@ def _keys(secret: Secret) -> Iterator[bytes]:
 
 
 def _digests(text: SignedText, key: bytes) -> Iterator[bytes]:
-    for algorithm in ("sha1", "sha256", "sha512"):
+    for algorithm in ("md5", "sha1", "sha256", "sha384", "sha512"):
         if None in text.parts:
             yield hashlib.new(algorithm, text.joined(key)).digest()
         else:

@@ -18,6 +18,8 @@ PUBLIC_KEY_SCHEMES: Final = frozenset({"rsa", "ed25519", "ecdsa"})
 _SIGNING_SCHEMES: Final = PUBLIC_KEY_SCHEMES | {"hmac", "digest"}
 #: The schemes whose proof is the secret itself: it is stored, logged and forwarded nowhere.
 TOKEN_SCHEMES: Final = frozenset({"token", "basic"})
+#: The format of a JSON Web Signature without its payload.
+DETACHED: Final = "{header}..{signature}"
 #: The schemes whose proof stands in Authorization unless it is said otherwise.
 AUTHORIZED_SCHEMES: Final = frozenset({"basic", "jwt"})
 Algorithm = Literal["md5", "sha1", "sha256", "sha384", "sha512"]
@@ -87,6 +89,7 @@ class JwtRule:
     audience, issuer: its `aud` and `iss`; None where neither is looked at.
     expires: it has to hold `exp`; one that is there is looked at in any case.
     body_sha256: the claim that holds the SHA-256 of the body; None where nothing ties the body.
+    detached: it is no token but a signature of the body, which is its payload.
     """
 
     algorithms: tuple[str, ...]
@@ -94,6 +97,7 @@ class JwtRule:
     issuer: str | None = None
     expires: bool = True
     body_sha256: str | None = None
+    detached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +124,14 @@ class SignatureRule:
 
         It is stored, logged, shown and forwarded nowhere.
         """
-        if self.jwt is not None:
-            return self.jwt.body_sha256 is None
+        if self.scheme == "jwt" and self.jwt is not None:
+            return self.jwt.body_sha256 is None and not self.jwt.detached
         return self.scheme in TOKEN_SCHEMES
+
+    @property
+    def covers_body(self) -> bool:
+        """Whether a JSON Web Token or signature ties the whole body."""
+        return self.scheme == "jwt" and not self.is_token
 
     @property
     def signs_text(self) -> bool:

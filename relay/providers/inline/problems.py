@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 from relay.core.request import MAX_REFERENCE
@@ -10,9 +11,11 @@ from relay.providers.inline import (
     NOWHERE,
     Description,
     Field,
+    FormField,
     HeaderField,
     HeaderFields,
     JsonField,
+    JwtRule,
     Scheme,
     SignatureRule,
     Source,
@@ -104,8 +107,12 @@ def _signature_problems(rule: SignatureRule) -> Iterator[tuple[str, str]]:
     except ValueError as error:
         yield "signed", str(error)
     yield from _source_problems(rule, form)
+    if rule.scheme != "jwt" and rule.jwt is not None:
+        yield from _jwt_keys(rule.jwt, f"scheme: {rule.scheme}")
     if rule.scheme == "none":
         yield from _none_problems(rule)
+    elif rule.scheme == "jwt":
+        yield from _jwt_problems(rule, form)
     elif rule.is_token:
         yield from _token_problems(rule, form)
     else:
@@ -135,11 +142,15 @@ def _token_field(name: str) -> Iterator[tuple[str, str]]:
         yield "from", "this header field has another meaning; a token must be in one of its own"
 
 
-def _token_problems(rule: SignatureRule, form: Format | None) -> Iterator[tuple[str, str]]:
+def _token_source(rule: SignatureRule) -> Iterator[tuple[str, str]]:
     for name in header_names(rule.source):
         yield from _token_field(name.lower())
+
+
+def _token_problems(rule: SignatureRule, form: Format | None) -> Iterator[tuple[str, str]]:
+    yield from _token_source(rule)
     if rule.scheme == "basic":
-        yield from _needless(rule, "basic")
+        yield from _needless(rule, "basic", SignatureRule("basic", rule.source))
         return
     if rule.signed != "{body}":
         yield "signed", "a token signs nothing; leave the key out"
@@ -165,20 +176,51 @@ _KEYS: Final = {
 def _source_problems(rule: SignatureRule, form: Format | None) -> Iterator[tuple[str, str]]:
     if rule.source == NOWHERE and rule.scheme != "none":
         yield "from", "this key is needed, such as {header: NAME}: where the signature stands"
+    if rule.scheme == "jwt":
+        return
     several = isinstance(rule.source, HeaderFields) and rule.source != NOWHERE
     if several and form is not None and form.holds_time:
         yield "format", "of several header fields each would have a time; have it in one of its own"
 
 
+def _jwt_problems(rule: SignatureRule, form: Format | None) -> Iterator[tuple[str, str]]:
+    usual = replace(rule, algorithm="sha256", encoding="hex", signed="{body}", time=None)
+    yield from _needless(rule, "jwt", usual)
+    if form is not None and form.holds_time:
+        yield "format", "a token holds its times itself; leave {timestamp} out"
+    if rule.jwt is None or not rule.jwt.algorithms:
+        yield "algorithms", "this key is needed, such as [HS256]: a token does not choose its own"
+    elif rule.jwt.detached:
+        yield from _jwt_keys(replace(rule.jwt, algorithms=()), "a signature that holds no claims")
+    if rule.is_token:
+        yield from _token_source(rule)
+    elif isinstance(rule.source, JsonField | FormField):
+        yield "from", "a signature inside the body cannot cover all of it; it must stand elsewhere"
+
+
+def _jwt_keys(rule: JwtRule, beside: str) -> Iterator[tuple[str, str]]:
+    """Yield each key of a token that is written, beside what knows none."""
+    for key, written in (
+        ("algorithms", bool(rule.algorithms)),
+        ("audience", rule.audience is not None),
+        ("issuer", rule.issuer is not None),
+        ("exp", not rule.expires),
+        ("claims", rule.body_sha256 is not None),
+    ):
+        if written:
+            yield key, f"has no meaning with {beside}; leave the key out"
+
+
 def _none_problems(rule: SignatureRule) -> Iterator[tuple[str, str]]:
     if rule.source != NOWHERE:
         yield "from", "has no meaning with scheme: none; leave the key out"
-    yield from _needless(rule, "none")
+    yield from _needless(rule, "none", SignatureRule("none", rule.source))
 
 
-def _needless(rule: SignatureRule, scheme: Scheme) -> Iterator[tuple[str, str]]:
-    """Yield each key that differs from what it is when it is left out, apart from `from`."""
-    usual = SignatureRule(scheme, rule.source)
+def _needless(
+    rule: SignatureRule, scheme: Scheme, usual: SignatureRule
+) -> Iterator[tuple[str, str]]:
+    """Yield each key that differs from what it is when it is left out."""
     for attribute, key in _KEYS.items():
         if getattr(rule, attribute) != getattr(usual, attribute):
             yield key, f"has no meaning with scheme: {scheme}; leave the key out"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import date
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from relay.core import ids
 from relay.core.errors import Refusal
@@ -26,6 +27,8 @@ from relay.providers.inline import (
     HeaderField,
     HeaderFields,
     JsonField,
+    JwtRule,
+    SignatureRule,
     Source,
 )
 from relay.providers.inline.ambiguity import needs_url
@@ -44,10 +47,16 @@ from relay.signatures import (
     ignore_signed,
 )
 
+if TYPE_CHECKING:
+    from relay.providers.inline.json_web_tokens import JwtCheck
+
 
 class _InlineInspector(PlainAnswers):
     def __init__(
-        self, description: Description, signature: SignatureCheck | None, public: SignedUrl | None
+        self,
+        description: Description,
+        signature: "SignatureCheck | JwtCheck | None",
+        public: SignedUrl | None,
     ) -> None:
         self.methods = description.methods
         self._key = description.event_key
@@ -168,7 +177,7 @@ class InlineProvider:
     @cached_property
     def info(self) -> ProviderInfo:
         described = self._description
-        time = time_of(described.signature)
+        timed = _is_timed(described.signature)
         about = described.about or About(f"{described.name}, described in the configuration")
         return ProviderInfo(
             name=described.name,
@@ -183,7 +192,7 @@ class InlineProvider:
             # What was never compared with anything cannot become outdated.
             reviewed=about.reviewed or date.max,
             headers=_forwarded_headers(described),
-            window=None if time is None else WINDOW,
+            window=WINDOW if timed else None,
             token=described.signature.is_token,
             documents=about.documents[1:],
             traps=about.traps,
@@ -207,9 +216,7 @@ class InlineProvider:
             check_signed(options.must, covered)
         if options.secrets:
             rule = self._description.signature
-            check = SignatureCheck(
-                rule, options.secrets, options.window or WINDOW, url_known=public is not None
-            )
+            check = _check(rule, options, url_known=public is not None)
             if public is None and rule.signs_text and needs_url(Template(rule.signed).parts):
                 raise ValueError("public_url: is signed; write the URL registered at the sender")
         inspector = _InlineInspector(self._description, check, public)
@@ -217,6 +224,25 @@ class InlineProvider:
 
     def sample(self, order: SampleOrder) -> Sample:
         return sample(self._description, order)
+
+
+def _check(
+    rule: SignatureRule, options: EndpointOptions, *, url_known: bool
+) -> "SignatureCheck | JwtCheck":
+    window = options.window or WINDOW
+    if rule.scheme == "jwt":
+        # The library is for senders of tokens alone, and would slow down the start of all others.
+        from relay.providers.inline.json_web_tokens import JwtCheck  # noqa: PLC0415
+
+        return JwtCheck(rule, options.secrets, window)
+    return SignatureCheck(rule, options.secrets, window, url_known=url_known)
+
+
+def _is_timed(rule: SignatureRule) -> bool:
+    """Tell whether the window of an endpoint decides about a message."""
+    if rule.scheme == "jwt" and rule.jwt is not None:
+        return not rule.jwt.expires and not rule.jwt.detached
+    return time_of(rule) is not None
 
 
 def _named(fields: Sequence[Field]) -> list[tuple[str, Field | Pointer]]:
@@ -259,6 +285,8 @@ def _secrets_text(description: Description) -> str:
         return 'pairs of name and password, as "user:password"'
     if rule.scheme in PUBLIC_KEY_SCHEMES:
         return "the sender's public keys"
+    if rule.scheme == "jwt":
+        return "the sender's public keys, JSON Web Keys or shared secrets"
     prefix = f", without {rule.strip_prefix}" if rule.strip_prefix else ""
     return f"the sender's secrets, as {rule.key_encoding}{prefix}"
 
@@ -270,6 +298,8 @@ def _signature_text(description: Description) -> str:
         return "none; the address is all that is checked"
     if rule.scheme == "token":
         return f"a token {where}; nothing is signed"
+    if rule.scheme == "jwt" and rule.jwt is not None:
+        return _jwt_text(rule, rule.jwt)
     if rule.scheme == "basic":
         return f"a token (name and password) in {_field_text(rule.source)}; nothing is signed"
     kind = {
@@ -281,6 +311,15 @@ def _signature_text(description: Description) -> str:
     }[rule.scheme]
     shown = rule.signed.replace("\n", "\\n")
     return f"{kind} in {rule.encoding}, {where}, of {shown}"
+
+
+def _jwt_text(rule: SignatureRule, own: JwtRule) -> str:
+    where, named = _field_text(rule.source), ", ".join(own.algorithms)
+    if own.detached:
+        return f"a detached JWS ({named}) in {where}, of {{body}}"
+    if own.body_sha256 is not None:
+        return f"a JWT ({named}) in {where}, with the SHA-256 of {{body}} as {{{own.body_sha256}}}"
+    return f"a token (JWT by {named}) in {where}; nothing of the body is signed"
 
 
 def _forwarded_headers(description: Description) -> tuple[str, ...]:

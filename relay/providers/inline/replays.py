@@ -23,7 +23,8 @@ def can_replay(description: Description) -> bool:
     template = Template(description.signature.signed)
     covered = {name.lower() for name in template.headers}
     keys = [each.name.lower() for each in description.event_key if isinstance(each, HeaderField)]
-    signs = description.signature.signs_text and template.covers_body
+    rule = description.signature
+    signs = rule.covers_body or (rule.signs_text and template.covers_body)
     return signs and not covered.issuperset(keys)
 
 
@@ -34,8 +35,9 @@ def problems(description: Description) -> Iterator[tuple[str, str]]:
         message = "nothing comes again under another id here, since the signature covers event_key"
         if not Template(description.signature.signed).covers_body:
             message = "a signature that does not cover the whole body tells no repeat"
-        if not description.signature.signs_text:
-            what = "a token" if description.signature.is_token else description.signature.scheme
+        rule = description.signature
+        if not rule.signs_text and not rule.covers_body:
+            what = "a token" if rule.is_token else rule.scheme
             message = f"{what} signs nothing that could be repeated"
         yield "repeats", f"{message}; leave the key out"
     if description.distinct and not is_duplicate:

@@ -58,15 +58,29 @@ def sample(description: Description, order: SampleOrder) -> Sample:
     for name, value in order.changes.items():
         made.put_in_body(name, value)
     if rule.source != NOWHERE:
-        filled: Sequence[Filled] = ()
-        if template is not None:
+        if rule.signs_text:
             # What is signed leaves out a signature in the body: its place has to be there.
             made.put(_place(rule), "")
-            filled = template.fill(_message(description, order, made), timestamp)
-        signature = Format(rule.format).write(signed(rule, order, filled), timestamp)
-        made.put(_place(rule), signature)
+        made.put(_place(rule), _signature(rule, order, _message(description, order, made)))
     fields = Headers(made.fields())
     return Sample(description.methods[0], made.suffix, fields, made.content())
+
+
+def _signature(rule: SignatureRule, order: SampleOrder, message: Message) -> str:
+    if rule.scheme == "jwt":
+        # As in `relay.providers.inline.provider`.
+        from relay.providers.inline.json_web_tokens import signed_token  # noqa: PLC0415
+
+        token = signed_token(rule, order.secret, order.at, message.body, message.body_digest)
+        value = Format(rule.format).write(token, "")
+        in_authorization = rule.source == HeaderField("Authorization")
+        return f"Bearer {value}" if in_authorization and value == token else value
+    time = time_of(rule)
+    timestamp = "" if time is None else write_time(order.at, time.unit)
+    filled: Sequence[Filled] = ()
+    if rule.signs_text:
+        filled = Template(rule.signed, rule.source).fill(message, timestamp)
+    return Format(rule.format).write(signed(rule, order, filled), timestamp)
 
 
 def _wanted(description: Description, template: Template | None) -> Iterator[Field]:

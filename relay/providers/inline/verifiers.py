@@ -161,10 +161,6 @@ def _public_key(rule: SignatureRule, verifier: Verifier) -> TextVerifier:
     return _JoinedVerifier(verifier, AS_BASE64[rule.encoding])
 
 
-def _unavailable(rule: SignatureRule, _: Sequence[Secret]) -> TextVerifier:
-    raise ValueError(f"scheme: {rule.scheme} is not available yet")
-
-
 def _no_verifier(*_: object) -> TextVerifier:
     raise ValueError("secrets.0: is compared with nothing; leave secrets out")
 
@@ -179,7 +175,7 @@ _VERIFIERS: Final[Mapping[Scheme, Callable[[SignatureRule, Sequence[Secret]], Te
             "rsa": lambda rule, keys: _public_key(rule, Rsa(keys, public_key_hash(rule))),
             "ed25519": lambda rule, keys: _public_key(rule, Ed25519(keys)),
             "ecdsa": lambda rule, keys: _public_key(rule, Ecdsa(keys, public_key_hash(rule))),
-            "jwt": _unavailable,
+            "jwt": _no_verifier,
             "token": lambda _, keys: _ProofVerifier(Token(keys)),
             "basic": lambda _, keys: _ProofVerifier(Basic(keys)),
             "none": _no_verifier,

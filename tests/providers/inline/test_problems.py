@@ -9,9 +9,11 @@ import pytest
 
 from relay.core.errors import Reason, Refusal
 from relay.providers.inline import (
+    FormField,
     HeaderField,
     HeaderFields,
     JsonField,
+    JwtRule,
     TimeRule,
 )
 from relay.providers.inline.problems import problems
@@ -23,6 +25,8 @@ BASE64 = "whsec_" + b64encode(bytes(range(24))).decode()
 
 TIME = TimeRule(HeaderField("X-Time"), "s")
 NOWHERE = TimeRule(None, "s")
+BOUND = JwtRule(("HS256",), body_sha256="hash")
+HS256 = JwtRule(("HS256",))
 UNSAID, SEVERAL = HeaderFields(()), HeaderFields(("X-One", "X-Two"))
 KEYED = "t={timestamp},v1={signature}"
 
@@ -82,6 +86,31 @@ KEYED = "t={timestamp},v1={signature}"
         ({"source": SEVERAL, "format": KEYED, "signed": "{timestamp}{body}"}, "format", "several"),
         ({"scheme": "basic", "signed": "{body}{body}"}, "signed", "no meaning with scheme: basic"),
         ({"scheme": "basic", "key_encoding": "hex"}, "secret_encoding", "no meaning"),
+        # tokens that hold claims
+        ({"scheme": "jwt"}, "algorithms", "is needed"),
+        ({"scheme": "jwt", "jwt": JwtRule(())}, "algorithms", "does not choose its own"),
+        ({"scheme": "jwt", "jwt": HS256, "signed": "{path}"}, "signed", "with scheme: jwt"),
+        ({"scheme": "jwt", "jwt": HS256, "algorithm": "sha512"}, "algorithm", "no meaning"),
+        ({"scheme": "jwt", "jwt": HS256, "encoding": "base64"}, "encoding", "no meaning"),
+        ({"scheme": "jwt", "jwt": HS256, "time": TIME}, "timestamp", "no meaning"),
+        ({"scheme": "jwt", "jwt": HS256, "format": KEYED}, "format", "leave {timestamp} out"),
+        ({"scheme": "jwt", "jwt": HS256, "source": UNSAID}, "from", "is needed"),
+        ({"scheme": "jwt", "jwt": BOUND, "source": JsonField("/t")}, "from", "inside the body"),
+        ({"scheme": "jwt", "jwt": BOUND, "source": FormField("t")}, "from", "inside the body"),
+        ({"scheme": "jwt", "jwt": HS256, "source": HeaderField("Accept")}, "from", "is forwarded"),
+        (
+            {"scheme": "jwt", "jwt": JwtRule(("HS256",), audience="a", detached=True)},
+            "audience",
+            "a signature that holds no claims",
+        ),
+        (
+            {"scheme": "jwt", "jwt": JwtRule(("HS256",), body_sha256="a", detached=True)},
+            "claims",
+            "a signature that holds no claims",
+        ),
+        ({"jwt": JwtRule(("HS256",))}, "algorithms", "no meaning with scheme: hmac"),
+        ({"jwt": JwtRule((), issuer="a")}, "issuer", "no meaning with scheme: hmac"),
+        ({"jwt": JwtRule((), expires=False)}, "exp", "no meaning with scheme: hmac"),
         ({"scheme": "none"}, "from", "no meaning with scheme: none"),
         ({"scheme": "none", "source": UNSAID, "encoding": "base64"}, "encoding", "no meaning"),
         ({"scheme": "none", "source": UNSAID, "time": TIME}, "timestamp", "no meaning"),

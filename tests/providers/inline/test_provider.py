@@ -5,6 +5,13 @@ from base64 import b64encode
 from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from relay.core.errors import Reason
 from relay.core.request import Delivery, IngestResult, Verdict, Verification
@@ -14,7 +21,9 @@ from relay.providers.inline import (
     Description,
     Field,
     HeaderField,
+    HeaderFields,
     JsonField,
+    JwtRule,
     SignatureRule,
     TimeRule,
 )
@@ -27,6 +36,8 @@ from tests.providers.inline.describe import AT, bound, delivery, described
 BASE64 = "whsec_" + b64encode(bytes(range(24))).decode()
 OTHER = "whsec_" + b64encode(bytes(24)).decode()
 ID: tuple[Field, ...] = (JsonField("/id"),)
+
+AUTHORIZATION = HeaderField("Authorization")
 
 KINDS: dict[str, tuple[Description, str]] = {
     "hex": (described(format="sha256={signature}", event_key=ID), ""),
@@ -66,7 +77,42 @@ KINDS: dict[str, tuple[Description, str]] = {
     ),
     "rsa": (described(scheme="rsa", encoding="base64", event_key=ID), "rsa"),
     "token": (described(scheme="token", format="Bearer {signature}", event_key=ID), ""),
+    "base64url": (
+        described(algorithm="sha384", encoding="base64url", signed="{method}{body}", event_key=ID),
+        "",
+    ),
+    "md5": (
+        described(scheme="digest", algorithm="md5", signed="{secret}{body}", event_key=ID),
+        "",
+    ),
+    "several": (described(source=HeaderFields(("X-One", "X-Two")), event_key=ID), ""),
+    "ecdsa": (described(scheme="ecdsa", encoding="base64", event_key=ID), "ecdsa"),
+    "basic": (described(scheme="basic", source=AUTHORIZATION, event_key=ID), "pair"),
+    "jwt": (
+        described(
+            scheme="jwt",
+            source=AUTHORIZATION,
+            jwt=JwtRule(("HS256",), "relay", "sender", body_sha256="request_hash"),
+            event_key=ID,
+        ),
+        "",
+    ),
+    "jwt of nothing": (
+        described(scheme="jwt", source=AUTHORIZATION, jwt=JwtRule(("HS512",)), event_key=ID),
+        "",
+    ),
+    "detached": (
+        described(scheme="jwt", jwt=JwtRule(("HS384", "ES256"), detached=True), event_key=ID),
+        "",
+    ),
 }
+
+
+def new_ec_keys() -> Keys:
+    key = ec.generate_private_key(ec.SECP256R1())
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return Keys(Secret(private), Secret(public))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -79,8 +125,14 @@ class TestInline(ProviderContract):
 
     @pytest.fixture
     def keys(self, provider: Provider, kind: str) -> tuple[Keys, Keys]:
-        if KINDS[kind][1] != BASE64:
-            return keys_for(provider)
+        match KINDS[kind][1]:
+            case "pair":
+                pairs = (Secret("relay:canary-right-01"), Secret("relay:canary-wrong-02"))
+                return Keys(pairs[0], pairs[0]), Keys(pairs[1], pairs[1])
+            case "ecdsa":
+                return new_ec_keys(), new_ec_keys()
+            case "rsa" | "":
+                return keys_for(provider)
         return tuple(Keys(Secret(each), Secret(each)) for each in (BASE64, OTHER))  # type: ignore[return-value]  # two
 
     def test_the_facts_are_complete(self, provider: Provider, delivery: Delivery) -> None:
