@@ -63,7 +63,7 @@ class TokenMask:
 
     def values(self, delivery: Delivery) -> list[Secret]:
         """Return what stands in the place of the token, in any message, to mask it elsewhere."""
-        message, found = Message(delivery, None), list[str]()
+        message, found = Message(delivery, None, takes_list=True), list[str]()
         try:
             match self._source:
                 case QueryField(name):
@@ -98,11 +98,10 @@ def masked_form(text: bytes, name: str) -> tuple[bytes, bool]:
     Raises:
         Refusal: BODY_MALFORMED.
     """
-    names = [each for each, _ in form.parse(text).fields]
-    if name not in names:
-        return text, False
-    pairs = text.split(b"&")
-    for at, each in enumerate(names):
-        if each == name:
-            pairs[at] = pairs[at].partition(b"=")[0] + b"=" + MASK.encode()
-    return b"&".join(pairs), True
+    pairs, found = text.split(b"&"), False
+    form.parse(text)
+    for at, pair in enumerate(pairs):
+        # Nothing between two ampersands is no field.
+        if form.parse(pair).values(name):
+            pairs[at], found = pair.partition(b"=")[0] + b"=" + MASK.encode(), True
+    return b"&".join(pairs), found

@@ -5,7 +5,10 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from relay.core import form
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Delivery, Verification
 from relay.providers.inline import (
@@ -60,8 +63,11 @@ def notifications(*tokens: object) -> bytes:
     ("source", "body", "shown"),
     [
         (JsonField("/t"), b'{"n": 1.50, "t": "canary/\\u00fc 7"}', b'{"n":1.50,"t":"***"}'),
+        (JsonField("/0/t"), b'[{"t": "canary/\xc3\xbc 7", "n": 1.0}]', b'[{"t":"***","n":1.0}]'),
+        (JsonField("/*/t"), b'[{"t": "canary/\xc3\xbc 7"}]', b'[{"t":"***"}]'),
         (JsonField("/a/0/t"), b'{"a": [{"t": "canary\\/\xc3\xbc 7"}]}', b'{"a":[{"t":"***"}]}'),
         (FormField("t"), b"a=1&t=canary%2f%C3%BC+7&b=%20", b"a=1&t=***&b=%20"),
+        (FormField("t"), b"&&t=canary%2f%C3%BC+7&&b=1&", b"&&t=***&&b=1&"),
         (FormField("a b"), b"x=&a+b=canary%2F%c3%bc%207", b"x=&a+b=***"),
     ],
 )
@@ -220,3 +226,19 @@ def test_a_token_names_no_event_and_no_more_do_many_values(
 def test_a_form_without_the_field_stays_as_it_is() -> None:
     assert masked_form(b"a=1&b", "t") == (b"a=1&b", False)
     assert masked_form(b"a=1&t&%74=2", "t") == (b"a=1&t=***&%74=***", True)
+    assert masked_form(b"&&a=1&&t=2&&b=3&", "t") == (b"&&a=1&&t=***&&b=3&", True)
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"", b"t=k", b"%74=k", b"T=k", b"a=t", b"=k", b"t", b"t=k=k", b"a+b=k"])
+    )
+)
+def test_of_any_form_no_value_of_the_field_is_left(pairs: list[bytes]) -> None:
+    text = b"&".join(pairs)
+    shown, found = masked_form(text, "t")
+    values = form.parse(text).values("t")
+    assert found is bool(values)
+    assert form.parse(shown).values("t") == ["***"] * len(values)
+    rest = [each for each in form.parse(text).fields if each[0] != "t"]
+    assert [each for each in form.parse(shown).fields if each[0] != "t"] == rest
