@@ -23,9 +23,15 @@ class FieldsAsReferences:
 
 def parsed_if_small(delivery: Delivery) -> Mapping[str, JsonValue]:
     """Return the object in the body of a refused delivery; an empty one if it is none, or large."""
+    found = json_if_small(delivery)
+    return found if isinstance(found, dict) else {}
+
+
+def json_if_small(delivery: Delivery) -> JsonValue:
+    """Return what the body of a refused delivery says; None if it is no JSON, or large."""
     if len(delivery.body) > _MAX_BODY:
-        return {}
+        return None
     try:
-        return strict_json.parse_object(delivery.body, delivery.json_limits)
+        return strict_json.parse(delivery.body, delivery.json_limits)
     except Refusal:
-        return {}
+        return None

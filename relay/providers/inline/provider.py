@@ -1,6 +1,7 @@
 """Build a provider from a description."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -40,7 +41,7 @@ from relay.providers.inline.sample import sample
 from relay.providers.inline.signature import WINDOW, SignatureCheck, Verified, time_of
 from relay.providers.inline.signed_text import Template
 from relay.providers.inline.token_masks import TokenMask, is_in_body, token_mask
-from relay.providers.references import parsed_if_small
+from relay.providers.references import json_if_small
 from relay.providers.required_fields import check_signed, requiring
 from relay.signatures import (
     OnSigned,
@@ -127,7 +128,7 @@ class _InlineInspector(PlainAnswers):
 
     def references(self, delivery: Delivery) -> References:
         return self._named(
-            Message(delivery, self._public, takes_list=self._takes_list), parsed_if_small(delivery)
+            Message(delivery, self._public, takes_list=self._takes_list), json_if_small(delivery)
         )
 
     def _named(self, message: Message, said: object) -> References:
@@ -135,7 +136,9 @@ class _InlineInspector(PlainAnswers):
         found: JsonObject = {}
         for name, field in self._references:
             if not isinstance(field, Pointer):
-                found[name] = message.optional(field)
+                # Nothing is refused for want of a reference.
+                with suppress(Refusal):
+                    found[name] = message.optional(field)
             elif isinstance(said, dict | list):
                 found[name] = json_text(field.find(said))
         return references(found, [*found])

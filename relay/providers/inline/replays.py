@@ -1,14 +1,15 @@
 """The same signed bytes under another event key: whether that can be, and what they are then.
 
-It can where the signature covers the whole body and the event key is a header field that it does
-not cover: whoever has one message can send it again under any number of ids.
+It can where the signature covers the whole body and the event key is a header field or a parameter
+of the query that it does not cover: whoever has one message can send it again under any number of
+ids. So it can where the same text is signed for other bytes, by which events are told apart.
 """
 
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
 from relay.core.request import OnReplay
-from relay.providers.inline import Description, HeaderField
+from relay.providers.inline import Description, HeaderField, QueryField
 from relay.providers.inline.filled import Filled, with_secret
 from relay.providers.inline.message import Message
 from relay.providers.inline.signed_text import Template
@@ -21,11 +22,17 @@ def can_replay(description: Description) -> bool:
         ValueError: what is signed is no template.
     """
     template = Template(description.signature.signed)
-    covered = {name.lower() for name in template.headers}
-    keys = [each.name.lower() for each in description.event_key if isinstance(each, HeaderField)]
     rule = description.signature
-    signs = rule.covers_body or (rule.signs_text and template.covers_body)
-    return signs and not covered.issuperset(keys)
+    if not (rule.covers_body or (rule.signs_text and template.covers_body)):
+        return False
+    covered = {name.lower() for name in template.headers}
+    headers = {each.name.lower() for each in description.event_key if isinstance(each, HeaderField)}
+    asked = {each.name for each in description.event_key if isinstance(each, QueryField)}
+    if headers - covered or asked - {*template.parameters}:
+        return True
+    # Names and values of a form can be shifted, and with them a key in it.
+    by_bytes = not description.event_key or template.holds("form_sorted")
+    return by_bytes and not template.holds("body")
 
 
 def problems(description: Description) -> Iterator[tuple[str, str]]:

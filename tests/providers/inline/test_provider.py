@@ -75,6 +75,20 @@ KINDS: dict[str, tuple[Description, str]] = {
         ),
         "",
     ),
+    "sorted": (described(signed="{json_sorted}", event_key=ID), ""),
+    "without": (
+        described(
+            source=JsonField("/meta/sign"),
+            signed="{body_without:/meta/sign}",
+            encoding="base64",
+            event_key=ID,
+        ),
+        "",
+    ),
+    "hashed": (
+        described(signed="{sha512_hex:{json:/id}:{json:/state}}", event_key=ID),
+        "",
+    ),
     "rsa": (described(scheme="rsa", encoding="base64", event_key=ID), "rsa"),
     "token": (described(scheme="token", format="Bearer {signature}", event_key=ID), ""),
     "base64url": (

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from relay.core.request import OnReplay, Verification
-from relay.providers.inline import Description, Field, HeaderField, JsonField
+from relay.providers.inline import Description, Field, FormField, HeaderField, JsonField, QueryField
 from relay.providers.inline.provider import InlineProvider
 from relay.providers.inline.replays import can_replay
 from tests.providers.inline.describe import bound, delivery, described
@@ -30,6 +30,15 @@ def verified(description: Description, text: bytes, body: bytes, **headers: str)
         ("{header:X-Other}.{body}", (ID,), True),
         ("{header:x-id}.{body}", (ID,), False),
         ("{body}", (), False),
+        ("{sha256_hex:body}", (), False),
+        ("{body}", (QueryField("id"),), True),
+        ("{query:id}.{body}", (QueryField("id"),), False),
+        # Other white space, other keys first, other fields: other bytes under one signature.
+        ("{minified_body}", (), True),
+        ("{json_sorted}", (), True),
+        ("{json_sorted}", (JsonField("/id"),), False),
+        ("{md5_hex:form_sorted}", (FormField("id"),), True),
+        ("{form_sorted}{sha256_hex:body}", (FormField("id"),), False),
         ("{body}", (JsonField("/id"),), False),
         ("{json:/id}", (ID,), False),
     ],
@@ -107,3 +116,16 @@ def test_distinct_values_need_duplicates_and_are_not_the_key() -> None:
     told = replace(description, on_replay=OnReplay.DUPLICATE, distinct=(HeaderField("x-id"),))
     with pytest.raises(ValueError, match="distinct: x-id is the event key itself"):
         InlineProvider(told)
+
+
+def test_a_form_that_is_split_otherwise_is_known_again() -> None:
+    description = described(signed="{form_sorted}", event_key=(FormField("id"),))
+    mac = hmac.digest(b"key", b"amount1id12state3", hashlib.sha256).hex()
+    fields = {"X-Signature": mac, "Content-Type": "application/x-www-form-urlencoded"}
+    one, other = (
+        bound(description, "key").verify(delivery(fields, body))
+        for body in (b"amount=1&id=12&state=3", b"amount=1&id1=2&state=3")
+    )
+    assert (one.key, one.signed, one.ambiguous) == ("12", ("body",), True)
+    assert other.key != one.key
+    assert other.replay_digest == one.replay_digest is not None
