@@ -1,7 +1,7 @@
-"""Adyen, of PyPI: the signature stands in the one item of the body."""
+"""Adyen, of PyPI: the signature stands in the one item of the body, or in a header field."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -72,3 +72,20 @@ class TestAdyen(SignsToo):
                 item[name] = "X" + item[name]
             yield replace(message, body=json.dumps(body).encode()), secret
         yield message, self.secret(dice)
+
+
+class TestAdyenPlatform(SignsToo):
+    sender = "adyen-platform"
+    module = "Adyen.util"
+    distribution = "Adyen"
+    needed = ("HmacSignature",)
+
+    def secret(self, dice: Random) -> str:
+        return dice.randbytes(32).hex().upper()
+
+    def accepts(self, theirs: Any, message: Signed, secret: str) -> bool:
+        value = message.header("HmacSignature")
+        return bool(theirs.is_valid_hmac_payload(value, secret, message.body))
+
+    def signs(self, theirs: Any, message: Signed, secret: str) -> Mapping[str, str]:
+        return {"HmacSignature": theirs.generate_payload_sig(message.body, secret).decode()}
