@@ -42,6 +42,8 @@ class Sender:
         self.stage.check(self.name)
         self._found = named_or_described(str(SENDERS / f"{self.name}.yaml"))
         self.url = self._found.public_url or f"{self.stage.url}{path(self.name, self.mode)}"
+        # Those of other tests with this relay.
+        self._seen = len(self.stage.node.having(event="delivery", endpoint=self.endpoint))
 
     def genuine(self) -> Sample:
         secret, now = Secret(keys(self.name).signing), SystemClock().now()
@@ -72,16 +74,12 @@ class Sender:
     def endpoint(self) -> str:
         return endpoint_name(self.name, self.mode)
 
-    def logged(self, verdict: str) -> int:
-        """Return how many deliveries have been judged so."""
-        return len(self.stage.node.having(**self._line(verdict)))
-
-    def wait_for(self, number: int, verdict: str) -> None:
-        """Return when so many deliveries have been judged so."""
-        self.stage.wait(self.stage.node.wait_for(number, **self._line(verdict)))
-
-    def _line(self, verdict: str) -> dict[str, str]:
-        return {"event": "delivery", "endpoint": self.endpoint, "verdict": verdict}
+    def verdicts(self, number: int) -> list[str]:
+        """Return what became of the last deliveries here, so many since the last call."""
+        line = {"event": "delivery", "endpoint": self.endpoint}
+        self._seen += number
+        self.stage.wait(self.stage.node.wait_for(self._seen, **line))
+        return [str(each["verdict"]) for each in self.stage.node.having(**line)][-number:]
 
 
 def _eights(samples: tuple[Sample, ...]) -> Iterator[tuple[Sample, ...]]:

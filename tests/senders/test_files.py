@@ -21,6 +21,7 @@ from tests.senders.keys import INHERENT, NAMES, SENDERS
 @pytest.mark.parametrize("name", NAMES)
 def test_it_has_no_findings(name: str, tmp_path: Path) -> None:
     settings = loaded(name, tmp_path)
+    assert [each.name for each in settings.endpoints] == [name]
     info = {each.name: provider_of(each).info for each in settings.endpoints}
     found = {finding.code for finding in lint(settings, info, {}, date(2026, 12, 1))}
     # What a sender is like, and no file of it can mend; and the place where the test put it.

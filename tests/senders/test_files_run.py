@@ -15,6 +15,7 @@ from tests.senders.keys import NAMES, SENDERS, environ, keys, write_key_files
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_ready_file_takes_and_delivers_the_sample_of_itself(
     name: str, tmp_path: Path
