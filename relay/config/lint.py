@@ -27,6 +27,7 @@ from relay.config.lint_credentials import EXPIRY_NOTICE, credential_advice
 from relay.config.lint_privacy import privacy_advice
 from relay.config.lint_routes import route_advice
 from relay.config.lint_secrets import secret_advice
+from relay.config.lint_signatures import weak_hash
 from relay.config.lint_topology import WIDEST, Advice, is_wide
 from relay.config.lint_upstreams import upstream_advice
 from relay.config.settings import Endpoint, Settings, SqliteSpool
@@ -48,6 +49,7 @@ def inline_advice(endpoint: Endpoint, location: Location) -> Iterator[Advice]:
     signed = (*location, "provider", "signature", "signed")
     yield from _others_unsigned(description, signed)
     yield from _body_unsigned(description, signed)
+    yield from weak_hash(description, signed[:-1])
     for name, networks in endpoint.provider.networks.items():
         yield from _wide(networks.cidrs, (*location, "provider", "networks", name, "cidrs"))
 

@@ -14,6 +14,11 @@ _KEYED = re.compile(
     r"([A-Za-z0-9_-]+)=\{(timestamp|signature)\}([,;]) ?([A-Za-z0-9_-]+)=\{(timestamp|signature)\}"
 )
 _PREFIXED = re.compile(r"([^{}]*)\{signature\}")
+_NAMED = re.compile(r"[A-Za-z0-9_-]+=")
+# Entries of a list, each with its name, apart by one kind of mark.
+_ENTRY = r"[A-Za-z0-9_-]+=[^,; ]+"
+_LIST = re.compile(rf"{_ENTRY}(?:, ?{_ENTRY})+|{_ENTRY}(?:; ?{_ENTRY})+")
+_MARKS = re.compile(r"[,;] ?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,7 @@ class Format:
     def __init__(self, text: str) -> None:
         self._prefix = self._version = self._separator = ""
         self._keys: dict[str, str] = {}
+        self._is_named = False
         if versioned := _VERSIONED.fullmatch(text):
             self._version = versioned[1]
         elif (keyed := _KEYED.fullmatch(text)) and keyed[2] != keyed[5] and keyed[1] != keyed[4]:
@@ -41,6 +47,7 @@ class Format:
             self._keys = {keyed[2]: keyed[1], keyed[5]: keyed[4]}
         elif prefixed := _PREFIXED.fullmatch(text):
             self._prefix = prefixed[1]
+            self._is_named = _NAMED.fullmatch(self._prefix) is not None
         else:
             raise ValueError(
                 'write "{signature}", a prefix as in "sha256={signature}", a list with the time as'
@@ -66,6 +73,12 @@ class Format:
             entries = [entry.partition(",") for entry in value.split(" ")]
             return ParsedSignature(
                 checked_count([text for name, _, text in entries if name == self._version])
+            )
+        if self._is_named and ("," in value or ";" in value) and _LIST.fullmatch(value):
+            # A list in which the same name may stand several times.
+            found = [each for each in _MARKS.split(value) if each.startswith(self._prefix)]
+            return ParsedSignature(
+                checked_count([each.removeprefix(self._prefix) for each in found])
             )
         if not value.startswith(self._prefix):
             raise Refusal(Reason.SIGNATURE_MISMATCH, f"does not begin with {self._prefix}")
