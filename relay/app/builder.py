@@ -15,7 +15,7 @@ from relay.allowlist.dns_cache import DnsCache
 from relay.allowlist.dns_source import Policy
 from relay.allowlist.registry import HostRegistry, Knock
 from relay.allowlist.resolver import Resolver
-from relay.app.endpoint_parts import issuing, kept_headers, upstream_routes
+from relay.app.endpoint_parts import challenges, issuing, kept_headers, upstream_routes
 from relay.config import Endpoint as EndpointSettings
 from relay.config import ExpectedSources, Settings, endpoint_options, provider_of, senders
 from relay.config.settings import Confirm
@@ -138,6 +138,7 @@ def bind_endpoint(
         tokenless=bound.bind(replace(options, secrets=())) if info.token else None,
         query=None if settings.query is None else settings.query == "forward",
         keep=settings.keep,
+        challenges=challenges(bound, options),
     )
 
 

@@ -10,8 +10,9 @@ from relay.core.request import Delivery
 from relay.core.secret import Secret
 from relay.ingest.admission import COMMON_HEADERS
 from relay.ingest.upstream_routes import UpstreamRoute
-from relay.providers import EndpointOptions, ProviderInfo
+from relay.providers import Challenges, EndpointOptions, Provider, ProviderInfo
 from relay.providers.inline.problems import header_names
+from relay.providers.inline.provider import InlineProvider as DescribedProvider
 from relay.providers.inline.token_masks import token_mask
 from relay.providers.snap.access_tokens import AccessTokens
 
@@ -42,6 +43,11 @@ def kept_headers(settings: Endpoint, info: ProviderInfo) -> tuple[str, ...]:
             added.setdefault(route.when.name.lower(), route.when.name)
     names = (name for lower, name in added.items() if lower not in known | _SECRET_FIELDS)
     return (*info.headers, *names)
+
+
+def challenges(provider: Provider, options: EndpointOptions) -> Challenges | None:
+    """Return the challenges of an endpoint that was bound; None where its provider has none."""
+    return provider.challenges(options) if isinstance(provider, DescribedProvider) else None
 
 
 def token_fields(settings: Endpoint) -> tuple[str, ...]:

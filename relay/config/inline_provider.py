@@ -2,16 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Discriminator,
-    Field,
-    Tag,
-    WithJsonSchema,
-)
+from pydantic import Discriminator, Field, Tag
 
 from relay.config.about_sender import About, SampleMessage
+from relay.config.challenges import Challenge
+from relay.config.conditions import RequiredText
 from relay.config.message_fields import (
     HeaderField,
     MessageField,
@@ -37,20 +32,6 @@ class Networks(Section):
         networks = tuple(str(network) for network in self.cidrs)
         listings = (AddressList(CONFIGURATION, networks),) if networks else ()
         return Environment(listings, self.hosts)
-
-
-def _no_empty(text: str) -> str:
-    if not text:
-        raise ValueError("must not be empty: a field that is not there would do")
-    return text
-
-
-RequiredText = Annotated[
-    str,
-    BeforeValidator(lambda value: str(value) if type(value) is int else value),
-    AfterValidator(_no_empty),
-    WithJsonSchema({"type": ["string", "integer"], "minLength": 1}),
-]
 
 
 class MustBe(Section):
@@ -265,6 +246,12 @@ class InlineProvider(Section):
     sample: SampleMessage | None = default(
         None, description="What `relay send` signs. Default: a body with the fields that are read."
     )
+    challenge: tuple[Challenge, ...] = default(
+        (),
+        description="Requests that the sender tries the endpoint with: answered at once, and never"
+        " stored.",
+        examples=[[{"when": {"json": "/challenge"}}]],
+    )
 
     def description(self) -> inline.Description:
         """Return this as a description of `relay.providers.inline`."""
@@ -283,4 +270,5 @@ class InlineProvider(Section):
             gzip=self.decode == "gzip",
             about=None if self.about is None else self.about.about(),
             sample=None if self.sample is None else self.sample.message(),
+            challenges=tuple(each.rule() for each in self.challenge),
         )

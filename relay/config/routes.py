@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from relay.config.inline_provider import RequiredText
+from relay.config.conditions import RequiredText
 from relay.config.types import HeaderName, JsonPointer, Section
 from relay.config.yaml_document import nearest, shown
 from relay.core.conditions import Condition, HeaderCondition, JsonCondition

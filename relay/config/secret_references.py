@@ -32,6 +32,7 @@ _SECRETS: tuple[tuple[str | None, ...], ...] = (
     ("endpoints", None, "secrets", None),
     ("endpoints", None, "confirm", "key"),
     ("endpoints", None, "tokens", "keys", None),
+    ("endpoints", None, "provider", "challenge", None, "secret"),
     ("upstreams", None, "signing_secrets", None),
     ("upstreams", None, "headers", None),
     ("upstreams", None, "auth", "bearer"),
@@ -39,6 +40,11 @@ _SECRETS: tuple[tuple[str | None, ...], ...] = (
     ("upstreams", None, "auth", "oauth2", "client_secret"),
     ("spool", "dsn"),
     ("spool", "encrypt", None),
+)
+# Places of texts that may be secrets.
+_TEXTS: tuple[tuple[str | None, ...], ...] = tuple(
+    ("endpoints", None, "provider", "challenge", None, "when", *rest)
+    for rest in (("is",), ("in", None), (None, "is"), (None, "in", None))
 )
 _REFERENCE = re.compile(r"\$\{(env|file):([^{}]+)\}")
 _BEARER = re.compile(r"Bearer\s+(\$\{(?:env|file):[^{}]+\})", re.IGNORECASE)
@@ -107,7 +113,7 @@ class _Resolver:
             return tuple(self.walk(value, (*location, at)) for at, value in enumerate(data))
         if not isinstance(data, str):
             return data
-        if not _is_secret(location):
+        if not _is_secret(location, data):
             if _LIKE_REFERENCE.search(data):
                 whole = _REFERENCE.fullmatch(data)
                 sample = shown(data) if whole else "${env:NAME}"
@@ -175,8 +181,11 @@ def _without_newline(value: bytes) -> bytes:
     return value.removesuffix(b"\r\n" if value.endswith(b"\r\n") else b"\n")
 
 
-def _is_secret(location: Location) -> bool:
-    return any(_matches(location, shape) for shape in _SECRETS)
+def _is_secret(location: Location, text: str) -> bool:
+    if any(_matches(location, shape) for shape in _SECRETS):
+        return True
+    is_reference = _LIKE_REFERENCE.search(text) is not None
+    return is_reference and any(_matches(location, shape) for shape in _TEXTS)
 
 
 def _around(location: Location, reference: str) -> str | None:

@@ -122,17 +122,18 @@ def _narrow(annotation: object, part: str | int | None) -> tuple[object, bool]:
 
     Also returns whether `part` named one.
     """
-    tagged = False
     while True:
         if get_origin(annotation) is Annotated:
             annotation = get_args(annotation)[0]
         elif get_origin(annotation) in (Union, UnionType):
             members = [member for member in get_args(annotation) if member is not NoneType]
             named = [member for member in members if part is not None and part in _tags(member)]
-            tagged = tagged or bool(named)
-            annotation = (named or members)[0]
+            if named:
+                # A union may stand in this one, of which the next part names a member.
+                return named[0], True
+            annotation = members[0]
         else:
-            return annotation, tagged
+            return annotation, False
 
 
 def _tags(member: object) -> tuple[str, ...]:

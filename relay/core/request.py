@@ -393,6 +393,7 @@ class Verdict(StrEnum):
     REFUSED = "refused"
     UNAVAILABLE = "unavailable"
     PASSED = "passed"
+    CHALLENGED = "challenged"
 
 
 @frozen

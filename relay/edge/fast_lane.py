@@ -26,6 +26,9 @@ from relay.ingest.pipeline import Ingest
 
 # ---- request heads --------------------------------------------------------------------------
 
+#: Verdicts that prove nothing of who sends: a challenge may be anybody's.
+UNEARNED: Final = frozenset({Verdict.REFUSED, Verdict.CHALLENGED})
+
 #: Where the health check is answered.
 HEALTH: Final = "/healthz"
 
@@ -302,7 +305,7 @@ class LaneRequest:
         if error is not None:
             # As the other lane does: it closes.
             ack, keep = lane.errors.fault(peer, error), False
-        elif admission.verdict is not Verdict.REFUSED:
+        elif admission.verdict not in UNEARNED:
             self.connection.earned = True
         elif keep:
             keep = self.connection.may_stay()

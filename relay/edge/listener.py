@@ -21,7 +21,7 @@ from relay.core.errors import Refusal, RelayError
 from relay.core.request import Ack, Address, IngestResult, RequestHead, Verdict
 from relay.edge.answers import to_response
 from relay.edge.connections import ConnectionErrors, Connections, PeerInfo, Sweep
-from relay.edge.fast_lane import FastLane, is_health_check
+from relay.edge.fast_lane import UNEARNED, FastLane, is_health_check
 from relay.edge.framing import MAX_FIELDS, MAX_LINE
 from relay.edge.protocol import EdgeProtocol
 from relay.edge.proxy_protocol import ProxyHeaderReaders
@@ -359,7 +359,7 @@ class Edge:
         # Its log line may have to wait, and an upstream's answer may be long.
         ack, admission.ack = admission.ack, None
         assert ack is not None  # noqa: S101 - each step answers, or leads to the next
-        return ack, admission.verdict is not Verdict.REFUSED
+        return ack, admission.verdict not in UNEARNED
 
     async def _receive_body(
         self, ingest: Ingest, admission: Admission, request: BaseRequest

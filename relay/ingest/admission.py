@@ -22,7 +22,7 @@ from relay.ingest.authenticated_knock import AuthenticatedKnock
 from relay.ingest.client_address import ClientShare
 from relay.ingest.endpoint_paths import EndpointMatch
 from relay.ingest.upstream_routes import UpstreamRoute, taken
-from relay.providers import Inspector, RequestShape
+from relay.providers import Challenges, Inspector, RequestShape
 from relay.signatures import OnSigned, ignore_signed
 from relay.telemetry import DeliveryRecord
 
@@ -49,6 +49,7 @@ class Endpoint:
     query: whether a caller's query goes to the upstream; None: only below a prefix.
     routes: where events go that hold some value; without a match they go to `upstreams`.
     keep: what is kept of an event once it is delivered, or passed on.
+    challenges: requests that are answered at once and hold no event; None where there are none.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Endpoint:
     routes: tuple[UpstreamRoute, ...] = ()
     token_in_body: bool = False
     gzip: bool = False
+    challenges: Challenges | None = None
 
 
 #: Seconds that are left for storing in any case, even when a look-up or the body took all of them.

@@ -34,6 +34,7 @@ from relay.ingest.admission import (
     suffix_of,
     verify_delivery,
 )
+from relay.ingest.challenges import answer_challenge
 from relay.ingest.client_address import Clients
 from relay.ingest.endpoint_paths import EndpointPaths
 from relay.ingest.outcomes import ACCEPTED, note_unrouted, outcome_of
@@ -173,6 +174,8 @@ class Ingest:
             endpoint.name, head, client, match.remainder, body, endpoint.json_limits, suffix
         )
         admission.body_sha256 = None if endpoint.token_in_body else delivery.body_sha256
+        if endpoint.challenges is not None and self._challenged(admission, delivery):
+            return None
         at = admission.received_at
         if read_at != admission.started:
             at = admission.wall_clock(read_at)
@@ -295,6 +298,17 @@ class Ingest:
             await waiter
 
     # ---- answers ----------------------------------------------------------------------------
+
+    def _challenged(self, admission: Admission, delivery: Delivery) -> bool:
+        """Answer a challenge, which is no event and is kept nowhere; return whether it is one."""
+        try:
+            answered = answer_challenge(admission, delivery)
+        except Exception as fault:  # noqa: BLE001 - as in `admit`
+            self._fail(admission, fault)
+            return True
+        if answered:
+            admission.duration = self._clock.monotonic() - admission.started
+        return answered
 
     def _answer(self, admission: Admission, result: IngestResult) -> None:
         """Set the answer for this result, and say in the record what it is."""

@@ -18,6 +18,7 @@ from relay.core.request import (
     References,
     RequestHead,
     Verification,
+    frozen,
 )
 from relay.core.secret import Secret
 from relay.core.urls import SignedUrl
@@ -196,6 +197,33 @@ class AnswerContext(Protocol):
     @property
     def at(self) -> datetime:
         """The time of the answer."""
+
+
+@frozen
+class Answered:
+    """A challenge and its answer.
+
+    number: its position among the challenges. secret: that of the secret that fitted.
+    """
+
+    number: int
+    ack: Ack
+    secret: int | None = None
+
+
+class Challenges(Protocol):
+    """The challenges of one endpoint: requests that try it, and hold no event. Pure."""
+
+    def find(self, delivery: Delivery) -> int | None:
+        """Return the position of the challenge that a delivery is; None where it is none."""
+
+    def answer(self, delivery: Delivery) -> Answered | None:
+        """Return the answer to a challenge; None for what is none, and may hold an event.
+
+        Raises:
+            Refusal: its signature is wrong, or it cannot be answered; METHOD_NOT_ALLOWED where it
+                is no challenge, and no event by its method.
+        """
 
 
 class Inspector(Protocol):

@@ -58,6 +58,7 @@ _VERDICTS: Final[Mapping[Verdict, int]] = MappingProxyType(
         Verdict.ACCEPTED: 200,
         Verdict.DUPLICATE: 200,
         Verdict.PASSED: 200,
+        Verdict.CHALLENGED: 200,
         Verdict.CONFLICT: 409,
         Verdict.UNAVAILABLE: _UNAVAILABLE,
     }

@@ -171,8 +171,8 @@ def test_references_work_nowhere_else(text: str, said: str) -> None:
         (
             f"{said}only secrets are read from ${{env:NAME}} or ${{file:PATH}}, and they stand in"
             " admin.token, admin.read_token, endpoints.*.secrets, endpoints.*.confirm.key,"
-            " endpoints.*.tokens.keys, upstreams.*.signing_secrets, upstreams.*.headers,"
-            " upstreams.*.auth.bearer,"
+            " endpoints.*.tokens.keys, endpoints.*.provider.challenge.*.secret,"
+            " upstreams.*.signing_secrets, upstreams.*.headers, upstreams.*.auth.bearer,"
             " upstreams.*.auth.basic.password, upstreams.*.auth.oauth2.client_secret, spool.dsn"
             " and spool.encrypt"
         )

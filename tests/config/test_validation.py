@@ -92,8 +92,9 @@ def test_all_mistakes_at_once_in_the_order_of_the_file() -> None:
         (
             "29:11: endpoints.4.name: only secrets are read from ${env:NAME} or ${file:PATH}, and"
             " they stand in admin.token, admin.read_token, endpoints.*.secrets,"
-            " endpoints.*.confirm.key, endpoints.*.tokens.keys, upstreams.*.signing_secrets,"
-            " upstreams.*.headers,"
+            " endpoints.*.confirm.key, endpoints.*.tokens.keys,"
+            " endpoints.*.provider.challenge.*.secret,"
+            " upstreams.*.signing_secrets, upstreams.*.headers,"
             " upstreams.*.auth.bearer, upstreams.*.auth.basic.password,"
             " upstreams.*.auth.oauth2.client_secret, spool.dsn and spool.encrypt"
         ),

@@ -28,7 +28,11 @@ REFUSED = {
     "overload": 502,
     "confirmation_failed": 502,
 }
-VERDICTS = {"accepted": 200, "duplicate": 200, "passed": 200, "conflict": 409, "unavailable": 502}
+VERDICTS = {
+    **dict.fromkeys(("accepted", "duplicate", "passed", "challenged"), 200),
+    "conflict": 409,
+    "unavailable": 502,
+}
 
 
 def test_every_reason_has_its_status() -> None:

@@ -18,6 +18,8 @@ from pydantic.fields import FieldInfo
 from relay.config import (
     Settings,
     about_sender,
+    challenges,
+    conditions,
     inline_provider,
     listener_settings,
     message_fields,
@@ -74,6 +76,10 @@ SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("endpoints.2.provider.signature.claims", inline_provider.JwtClaims),
     ("endpoints.2.provider.event_key", message_fields.JsonFields),
     ("endpoints.2.provider.must.0", inline_provider.MustBe),
+    ("endpoints.2.provider.challenge.0", challenges.Challenge),
+    ("endpoints.2.provider.challenge.0.when", challenges.JsonValue),
+    ("endpoints.2.provider.challenge.1.when.0", challenges.QueryValue),
+    ("endpoints.2.provider.challenge.0.answer", challenges.ChallengeAnswer),
     ("endpoints.2.must.0", inline_provider.MustBeOneOf),
     ("endpoints.3.tokens", snap_sender.AccessTokens),
     ("endpoints.3.provider", snap_sender.SnapSender),
@@ -191,12 +197,13 @@ _NAMED: tuple[tuple[object, str], ...] = (
     (message_fields.MessageField, "field of a message"),
     (message_fields.MessageFields, "fields of a message"),
     (message_fields.SignatureField, "field of a message"),
-    (inline_provider.RequiredText, "text or number"),
     (snap_sender.ServiceCode, "two digits"),
     (about_sender.Day, "date"),
     (about_sender.DocumentUrl, "URL"),
     (about_sender.SampleJson, "JSON"),
     (about_sender.SampleText, "text or number"),
+    (conditions.RequiredText, "text or number"),
+    (conditions.TextOrSecret, "text, number or secret"),
 )
 
 

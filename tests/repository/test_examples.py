@@ -30,6 +30,8 @@ ENVIRON = {
     "BANK_SECRET": "a-secret-of-both-sides",
     "MIDTRANS_SERVER_KEY": "Mid-server-1",
     "ORDERS_SECRET": "whsec_" + "A" * 32,
+    "ORDERS_VERIFY_TOKEN": "the-token-of-a-challenge",
+    "ORDERS_CHECK_SECRET": "a-secret-of-its-own",
     "RELAY_ADMIN_TOKEN": "0123456789abcdef",
 }
 

@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 from relay.core.request import OnReplay
 from relay.providers import Environment, RequiredField
+from relay.providers.inline.challenge_rules import ChallengeRule
 
 Scheme = Literal["hmac", "digest", "rsa", "ed25519", "ecdsa", "jwt", "token", "basic", "none"]
 #: The schemes whose secrets are public keys of the sender.
@@ -183,6 +184,7 @@ class Description:
     distinct: with `DUPLICATE`, header fields whose values make another event of them all the same.
     gzip: as in `ProviderInfo`.
     sample: what a sample is made from; None: of what is read alone.
+    challenges: requests that are answered at once and hold no event; the first that fits is taken.
     """
 
     name: str
@@ -198,3 +200,10 @@ class Description:
     gzip: bool = False
     about: About | None = None
     sample: SampleMessage | None = None
+    challenges: tuple[ChallengeRule, ...] = ()
+
+    @property
+    def every_method(self) -> tuple[str, ...]:
+        """The methods of events and of challenges, each once."""
+        asked = (method for each in self.challenges for method in each.methods)
+        return tuple(dict.fromkeys((*self.methods, *asked)))

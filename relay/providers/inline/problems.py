@@ -19,6 +19,7 @@ from relay.providers.inline import (
     Scheme,
     SignatureRule,
     Source,
+    challenge_problems,
     fresh_values,
     replays,
 )
@@ -42,6 +43,7 @@ def problems(description: Description) -> Iterator[tuple[KeyPath, str]]:
             longer = f"is longer than {MAX_REFERENCE} bytes; name another field"
             yield ("references", str(at)), longer
     yield from fresh_values.problems(description.sample)
+    yield from challenge_problems.problems(description)
     with suppress(ValueError):
         for key, message in replays.problems(description):
             yield (key,), message

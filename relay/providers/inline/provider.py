@@ -34,6 +34,8 @@ from relay.providers.inline import (
 )
 from relay.providers.inline.ambiguity import needs_url
 from relay.providers.inline.bodies import reads_json, takes_list, type_check
+from relay.providers.inline.challenge_problems import may_sign
+from relay.providers.inline.challenges import Challenges
 from relay.providers.inline.message import Message, has_stars
 from relay.providers.inline.problems import covered_fields, problems
 from relay.providers.inline.replays import Replays, can_replay
@@ -41,6 +43,7 @@ from relay.providers.inline.sample import sample
 from relay.providers.inline.signature import WINDOW, SignatureCheck, Verified, time_of
 from relay.providers.inline.signed_text import Template
 from relay.providers.inline.token_masks import TokenMask, is_in_body, token_mask
+from relay.providers.inline.verifiers import key as signing_key
 from relay.providers.references import json_if_small
 from relay.providers.required_fields import check_signed, requiring
 from relay.signatures import (
@@ -59,7 +62,7 @@ class _InlineInspector(PlainAnswers):
         signature: "SignatureCheck | JwtCheck | None",
         public: SignedUrl | None,
     ) -> None:
-        self.methods = description.methods
+        self.methods = description.every_method
         self._key = description.event_key
         self._single = None if description.single is None else Pointer(description.single)
         self._reads_json = reads_json(description)
@@ -186,7 +189,7 @@ class InlineProvider:
             name=described.name,
             title=about.title,
             environments=described.environments,
-            methods=described.methods,
+            methods=described.every_method,
             secrets=_secrets_text(described),
             signature=_signature_text(described),
             event_key=", ".join(map(_field_text, described.event_key)) or "the SHA-256 of the body",
@@ -224,6 +227,27 @@ class InlineProvider:
                 raise ValueError("public_url: is signed; write the URL registered at the sender")
         inspector = _InlineInspector(self._description, check, public)
         return requiring(inspector, (*self._description.must, *options.must))
+
+    def challenges(self, options: EndpointOptions) -> Challenges | None:
+        """Return the challenges of one endpoint that was bound; None where the sender has none."""
+        described = self._description
+        if not described.challenges:
+            return None
+        rule, public = described.signature, None
+        if options.public_url is not None:
+            public = _public_url(options.public_url)
+        check, signing = None, None
+        if options.secrets:
+            check = _check(rule, options, url_known=public is not None)
+            if may_sign(rule):
+                signing = signing_key(rule, options.secrets[0])
+        return Challenges(
+            described.challenges,
+            methods=described.methods,
+            signature=check,
+            public=public,
+            key=signing,
+        )
 
     def sample(self, order: SampleOrder) -> Sample:
         return sample(self._description, order)

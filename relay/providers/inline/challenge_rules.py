@@ -1,0 +1,45 @@
+"""How a described sender's challenges look: requests that try an endpoint, and hold no event."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from relay.core.conditions import MethodCondition, RequestCondition
+from relay.core.secret import Secret
+
+#: A JSON answer; each text in it is a template, but for the names of fields.
+JsonTemplate = str | int | bool | None | tuple["JsonTemplate", ...] | Mapping[str, "JsonTemplate"]
+
+#: What senders take for an answer that nothing is said of.
+PLAIN: Final = "OK"
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRule:
+    """What a challenge is answered with: a text or JSON, and header fields. Texts are templates.
+
+    text: None where the body is JSON.
+    """
+
+    text: str | None = PLAIN
+    json: JsonTemplate = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChallengeRule:
+    """A request for which all conditions hold is this challenge.
+
+    signed: it is answered only if its signature is right.
+    secret: signs what the answer holds signed, in place of the first secret of the endpoint.
+    """
+
+    when: tuple[RequestCondition, ...]
+    answer: AnswerRule = AnswerRule()
+    signed: bool = True
+    secret: Secret | None = field(default=None, repr=False)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that it names."""
+        return tuple(each.method for each in self.when if isinstance(each, MethodCondition))
