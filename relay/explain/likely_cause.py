@@ -12,8 +12,11 @@ from relay.core.request import Delivery
 from relay.explain.rewritten_body import looks_packed
 from relay.signatures import SignedText
 
-#: Bytes of whole digests and signatures: MD5 to SHA-512, Ed25519, RSA of 2048 to 4096 bits.
-_WHOLE: Final = frozenset({16, 20, 28, 32, 48, 64, 256, 384, 512})
+#: Bytes of whole digests and signatures: MD5 to SHA-512, Ed25519, ECDSA in JSON Web Signatures, RSA
+#: of 2048 to 4096 bits.
+_WHOLE: Final = frozenset({16, 20, 28, 32, 48, 64, 96, 256, 384, 512})
+_SEQUENCE: Final = 0x30
+_TO_STANDARD: Final = str.maketrans("-_", "+/")
 
 _HEX: Final = re.compile(r"[0-9A-Fa-f]+")
 _FORM: Final = re.compile(rb"[\w.%+-]+=[^&=]*(&[\w.%+-]+=[^&=]*)*")
@@ -96,11 +99,22 @@ def _cut_off(signature: str) -> str | None:
     """Return what is wrong with the length of a signature."""
     if _HEX.fullmatch(signature):
         number = len(signature)
-        if number % 2 or number // 2 not in _WHOLE:
+        if number % 2 or not _is_whole(bytes.fromhex(signature)):
             return f"its signature is cut off, or no digest: {number} hexadecimal digits"
         return None
+    # In either alphabet, and with padding or without.
+    text = signature.translate(_TO_STANDARD)
     try:
-        size = len(b64decode(signature, validate=True))
+        found = b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
         return f"its signature is cut off, or no Base64: {len(signature)} characters"
-    return None if size in _WHOLE else f"its signature is cut off: it stands for {size} bytes"
+    return (
+        None if _is_whole(found) else f"its signature is cut off: it stands for {len(found)} bytes"
+    )
+
+
+def _is_whole(signature: bytes) -> bool:
+    """Return whether bytes are as many as a digest or a signature has, or ECDSA's pair in DER."""
+    if len(signature) in _WHOLE:
+        return True
+    return len(signature) > 1 and signature[0] == _SEQUENCE and signature[1] == len(signature) - 2

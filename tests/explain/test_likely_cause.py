@@ -1,5 +1,6 @@
 """Where no change makes it fit, reason and content say what is likely wrong."""
 
+from base64 import b64encode, urlsafe_b64encode
 from ipaddress import ip_address
 
 import pytest
@@ -49,12 +50,28 @@ def test_of_a_body_that_is_merely_wrong_its_detail_says_it() -> None:
     [
         ("ab" * 31, "cut off, or no digest: 62 hexadecimal digits"),
         ("a" * 63, "cut off, or no digest: 63 hexadecimal digits"),
-        ("qrvM3Q", "cut off, or no Base64: 6 characters"),
+        ("qrvM3", "cut off, or no Base64: 5 characters"),
+        ("qrvM3Q", "cut off: it stands for 4 bytes"),
+        ("MEUCIQ", "cut off: it stands for 4 bytes"),
         ("qrvM3Q==", "cut off: it stands for 4 bytes"),
     ],
 )
 def test_a_signature_that_is_cut_off_is_told(signature: str, cause: str) -> None:
     assert cause in str(said(Reason.SIGNATURE_MISMATCH, signature=signature))
+
+
+@pytest.mark.parametrize("size", [16, 32, 64, 96, 256])
+def test_a_whole_signature_is_not_said_to_be_cut_off(size: int) -> None:
+    whole = bytes([0xFB, 0xFF]) * (size // 2)
+    pair = bytes([0x30, 70]) + bytes(70)
+    for signature in (
+        whole.hex().upper(),
+        b64encode(whole).decode(),
+        urlsafe_b64encode(whole).decode().rstrip("="),
+        b64encode(pair).decode(),
+        pair.hex(),
+    ):
+        assert "cut off" not in str(said(Reason.SIGNATURE_MISMATCH, signature=signature))
 
 
 def test_a_field_that_is_not_there_is_told_with_those_that_are() -> None:

@@ -327,7 +327,12 @@ CAUSES = [
         "54 hexadecimal digits",
         on_field("X-Sig", lambda value: value[:-10]),
     ),
-    B("upper case", "shop", "x-sig in lower case", on_field("X-Sig", bytes.upper)),
+    B(
+        "in quotes",
+        "shop",
+        "x-sig in lower case, or without quotes",
+        on_field("X-Sig", lambda value: b'"' + value + b'"'),
+    ),
     B(
         "Base64 with a line break",
         "hub",
@@ -342,9 +347,9 @@ CAUSES = [
     ),
     B(
         "Base64 without =",
-        "hub",
+        "vipps",
         "the = behind it that it has lost",
-        on_field("X-Hub", lambda value: value.rstrip(b"=")),
+        on_field("Authorization", lambda value: value.rstrip(b"=")),
     ),
     # ---- times
     B("clock behind", "vipps", "all is right but its time", at=RECEIVED - timedelta(minutes=20)),

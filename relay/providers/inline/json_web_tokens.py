@@ -186,7 +186,7 @@ def _check_body(claim: JsonValue, name: str, digest: bytes) -> None:
     else:
         claimed = decode(AS_BASE64["base64url"](claim), "base64")
     if not compare_digest(claimed, digest):
-        raise Refusal(Reason.SIGNATURE_MISMATCH, f"{name} is that of another body")
+        raise Refusal(Reason.SIGNATURE_MISMATCH, f"{name} does not fit the body")
 
 
 # ---- signing --------------------------------------------------------------------------------
