@@ -187,7 +187,7 @@ def read(field: Field, sample: Sample) -> str:
     if isinstance(field, JsonField):
         holder: Any = json.loads(sample.body)
         for step in field.pointer[1:].split("/"):
-            holder = holder[int(step)] if isinstance(holder, list) else holder.get(step, "")
+            holder = holder[_at(step)] if isinstance(holder, list) else holder.get(step, "")
         return holder if isinstance(holder, str) else json.dumps(holder)
     return next((value for name, value in _pairs(field, sample) if _is(field, name)), "")
 
@@ -248,11 +248,16 @@ def _json_edited(field: JsonField, sample: Sample, value: str | None) -> Sample:
     *steps, last = field.pointer[1:].split("/")
     holder = whole
     for step in steps:
-        holder = holder[int(step)] if isinstance(holder, list) else holder.setdefault(step, {})
+        holder = holder[_at(step)] if isinstance(holder, list) else holder.setdefault(step, {})
     if isinstance(holder, list):
-        holder[int(last)] = value
+        holder[_at(last)] = value
     elif value is None:
         holder.pop(last, None)
     else:
         holder[last] = value
     return replace(sample, body=json.dumps(whole, separators=(",", ":")).encode())
+
+
+def _at(step: str) -> int:
+    """Return the position in a list; a `*` stands for all, of which a sample has one."""
+    return 0 if step == "*" else int(step)

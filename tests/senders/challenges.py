@@ -16,6 +16,7 @@ from relay.providers import Sample
 from relay.providers.inline import SampleMessage
 from relay.providers.inline.draft import draft
 from tests.senders.attacks import Maker
+from tests.senders.keys import environ
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,11 @@ class Challenge:
 
     def sample(self, maker: Maker, at: datetime, signing: str | None = None) -> Sample:
         """Return the request, signed by the sender's key or this one."""
-        made = replace(maker.made(at, signing, self.message), method=self.method)
         if self.signed:
-            return made
+            return replace(maker.made(at, signing, self.message), method=self.method)
         # What is not signed at all comes without the header fields of a signature.
         plain = draft(self.message, at)
-        return replace(made, headers=Headers(plain.fields()), body=plain.content())
+        return Sample(self.method, plain.suffix, Headers(plain.fields()), plain.content())
 
 
 def _hex(key: str, text: str) -> str:
@@ -56,12 +56,79 @@ def said(body: bytes, wanted: bytes | Mapping[str, Any]) -> bool:
 
 
 CHALLENGES: Mapping[str, tuple[Challenge, ...]] = {
+    "asana": (
+        Challenge(
+            SampleMessage(headers={"X-Hook-Secret": "b537207f20cbfa02357cf448134da559"}, text=""),
+            lambda _: b"",
+            signed=False,
+            headers={"X-Hook-Secret": "b537207f20cbfa02357cf448134da559"},
+        ),
+    ),
+    "discord": (Challenge(SampleMessage(json={"type": 1, "version": 1}), lambda _: {"type": 1}),),
+    "dropbox": (
+        Challenge(
+            SampleMessage(query={"challenge": "abc123 +/&x"}),
+            lambda _: b"abc123 +/&x",
+            signed=False,
+            method="GET",
+            headers={"X-Content-Type-Options": "nosniff"},
+        ),
+    ),
+    "meta": (
+        Challenge(
+            SampleMessage(
+                query={
+                    "hub.mode": "subscribe",
+                    "hub.challenge": "1158201444",
+                    "hub.verify_token": environ().get("META_VERIFY_TOKEN", ""),
+                }
+            ),
+            lambda _: b"1158201444",
+            signed=False,
+            method="GET",
+        ),
+    ),
+    "microsoft-graph": (
+        Challenge(
+            SampleMessage(query={"validationToken": "Validation: Testing <b>x</b> & more"}),
+            lambda _: b"Validation: Testing <b>x</b> & more",
+            signed=False,
+            headers={"Content-Type": "text/plain; charset=utf-8"},
+        ),
+    ),
     "slack": (
         Challenge(
             SampleMessage(
                 json={"type": "url_verification", "token": "x", "challenge": "3eZbrw1aBm2rZgRN"}
             ),
             lambda _: {"challenge": "3eZbrw1aBm2rZgRN"},
+        ),
+    ),
+    "twitch": (
+        Challenge(
+            SampleMessage(
+                headers={"Twitch-Eventsub-Message-Type": "webhook_callback_verification"},
+                json={
+                    "challenge": "pogchamp-kappa-360noscope-vohiyo",
+                    "subscription": {"status": "webhook_callback_verification_pending"},
+                },
+            ),
+            lambda _: b"pogchamp-kappa-360noscope-vohiyo",
+        ),
+    ),
+    "zoom": (
+        Challenge(
+            SampleMessage(
+                json={
+                    "event": "endpoint.url_validation",
+                    "event_ts": "{time:ms}",
+                    "payload": {"plainToken": "qgg8vlvZRS6UYooatFL8Aw"},
+                }
+            ),
+            lambda key: {
+                "plainToken": "qgg8vlvZRS6UYooatFL8Aw",
+                "encryptedToken": _hex(key, "qgg8vlvZRS6UYooatFL8Aw"),
+            },
         ),
     ),
 }
