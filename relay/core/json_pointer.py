@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from relay.core import strict_json
 from relay.core.errors import Refusal
 from relay.core.secret import MASK
-from relay.core.strict_json import JsonValue, number_text
+from relay.core.strict_json import JsonObject, JsonValue, number_text
 
 _POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 _EACH = "*"
+#: Keys of an object that are looked through at once before they are one by one.
+_MANY = 64
 
 
 class Pointer:
@@ -49,7 +51,7 @@ class Pointer:
         """
         found: JsonValue = message
         for step in self.steps:
-            if isinstance(found, dict):
+            if isinstance(found, dict) and (len(found) < _MANY or _may_be_spelled(step, found)):
                 folded = step.casefold()
                 for name in found:
                     if name != step and name.casefold() == folded:
@@ -131,6 +133,13 @@ class Pointer:
             else:
                 return None
         return found
+
+
+def _may_be_spelled(name: str, found: JsonObject) -> bool:
+    """Return whether another key may differ from this one in case alone."""
+    # Of the whole text at once, and with two marks between, of which each key has one.
+    folded = ("\0" + "\0\0".join(found) + "\0").casefold()
+    return folded.count(f"\0{name.casefold()}\0") > (name in found)
 
 
 def json_text(value: JsonValue) -> str | None:

@@ -19,6 +19,9 @@ from relay.core.strict_json import JsonObject, JsonValue
 #: Keys of a body with an escape in one of them: they are sorted by what they say.
 _MAX_ESCAPED: Final = 2000
 
+#: The largest body with an escape that is sorted: it is parsed once more.
+MAX_SORTED: Final = 128 * 1024
+
 #: Members of one name, wherever they stand, of which one is left out.
 _MAX_NAMESAKES: Final = 1000
 
@@ -106,11 +109,14 @@ def sorted_keys(body: bytes, value: JsonValue, left_out: Sequence[str] = ()) -> 
     left_out: the steps of a member that is left out.
 
     Raises:
-        Refusal: FIELD_INVALID as `without` does, and when there are too many keys of which one is
-            written with an escape.
+        Refusal: FIELD_INVALID as `without` does, and when it is too large, or has too many keys,
+            with an escape in one of them.
     """
     if b"\\" not in body:
         return strict_json.dump_sorted(_left_out(value, left_out) if left_out else value)
+    if len(body) > MAX_SORTED:
+        said = f"more than {MAX_SORTED} bytes, and an escape in one of its strings"
+        raise Refusal(Reason.FIELD_INVALID, said)
     text = (without(body, left_out) if left_out else body).decode()
     for escape, mark in _MARKS:
         text = text.replace(escape, mark)

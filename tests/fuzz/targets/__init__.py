@@ -26,6 +26,8 @@ MODULES = {
     "forwarding": "forwarding",
     "json": "jsonbodies",
     "minify": "minified",
+    "jsontext": "jsontext",
+    "form": "forms",
     "signature": "signatures",
     "template": "templates",
     "yaml": "configuration",

@@ -11,6 +11,7 @@ from relay.core.urls import signed_url
 from relay.providers.inline.ambiguity import Ambiguity
 from relay.providers.inline.filled import Filled, HashOfSecret, with_secret
 from relay.providers.inline.message import Message
+from relay.providers.inline.placeholders import NAMED
 from relay.providers.inline.signed_text import Hashed, Literal, Part, Placeholder, Template
 from tests.providers.inline.describe import message
 
@@ -37,10 +38,17 @@ SEEDS = (
     b"{public_url}{sha256_hex:minified_body}{minified_body}\n{ }",
     b"{{body}\n{}",
     b"{nothing}\n{}",
+    b'{json_sorted}{body_without:/a}\n{"b":"\\\\/","a":1.0}',
+    b"{form:a}:{form:b}\na=1%3A&b=2",
+    b"{form_sorted}{query:b}{date}\nb=2&a=1",
+    b'{md5_hex:{secret}{json:/a}:{json:/b}}{sha512_base64:json:/a}\n{"a":"1:","b":"2"}',
+    b"{sha1_hex:{sha256_hex:{form_sorted}}}\na=1",
 )
 WORDS = (
     *(b"{body}", b"{minified_body}", b"{sha256_hex:body}", b"{sha256_base64:body}", b"{path}"),
     *(b"{json:/a}", b"{json:/b}", b"{json:/a/0}", b"{header:X-A}", b"{header:X-B}", b"{secret}"),
+    *(b"{json_sorted}", b"{form_sorted}", b"{body_without:/a}", b"{form:a}", b"{query:b}"),
+    *(b"{date}", b"{md5_hex:", b"{sha256_base64:", b"a=1&", b"%3A"),
     *(b"{timestamp}", b"{host}", b"{method}", b"{path_query}", b"{public_url}", b"{", b"}", b"~1"),
     *(b'{"a":"', b'","b":"', b'"}', b":", b".", b"\n"),
 )
@@ -75,7 +83,7 @@ def _written(part: Part) -> str:
         inner = "".join(map(_written, part.template.parts))
         return f"{{{part.algorithm}_{part.encoding}:{inner}}}"
     slash = "/" if part.kind in {"json", "body_without"} else ""
-    return f"{{{part.kind}:{slash}{part.name}}}" if part.name else f"{{{part.kind}}}"
+    return f"{{{part.kind}:{slash}{part.name}}}" if part.kind in NAMED else f"{{{part.kind}}}"
 
 
 def _check_parts(template: Template, found: Message, filled: tuple[Filled, ...]) -> None:
@@ -106,7 +114,14 @@ def _check_field(body: bytes, name: str, value: Filled) -> None:
 def _check_readings(template: Template, filled: tuple[Filled, ...], *, url_known: bool) -> None:
     if len(with_secret(filled, b"")) > _LONGEST:
         return
-    free = {"header", "json", "timestamp", *(() if url_known else ("path", "path_query"))}
+    free = {
+        "header",
+        "json",
+        "form",
+        "query",
+        "timestamp",
+        *(() if url_known else ("path", "path_query")),
+    }
     segments: list[list[tuple[bool, bytes]]] = [[]]
     for part, value in zip(template.parts, filled, strict=True):
         if not isinstance(value, bytes):

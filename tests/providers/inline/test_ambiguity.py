@@ -49,6 +49,11 @@ def decided(text: str, *, url_known: bool) -> Ambiguity:
         ("{json:/a}::{json:/b}", ("x:", "y"), True),
         ("{json:/a}::{json:/b}", ("x", "y:z"), False),
         ("{json:/a},{header:B};{json:/c}", ("1", "2", "3,"), False),
+        ("{form:a}:{form:b}", ("x", "y"), False),
+        ("{form:a}:{form:b}", ("x:", "y"), True),
+        ("{form:a}{query:b}", ("x", "y"), True),
+        ("{form:a}{md5_hex:form:b}", ("x", "y"), False),
+        ("{form:a}{md5_hex:{secret}}{form:b}", ("x", "<hash>", "y"), False),
         ("{json:/a},{header:B};{json:/c}", ("1,", "2", "3"), True),
     ],
 )
@@ -80,6 +85,13 @@ def test_it_agrees_with_trying_every_split(values: list[str]) -> None:
         ("{body}{header:A}", ("x", "a"), True),
         ("{header:A}{timestamp}.{body}", ("a", "1", "x"), True),
         ("{header:A}{sha256_hex:body}", ("a", "0"), False),
+        ("{query:A}{body}", ("a", "x"), True),
+        ("{query:A}{json_sorted}", ("a", "x"), True),
+        ("{header:A}.{body_without:/s}", ("a", "x"), False),
+        ("{json_sorted}.{query:A}", ("x", "y.a"), True),
+        ("{form_sorted}", ("x",), True),
+        ("{public_url}{form_sorted}", ("u", "x"), True),
+        ("{form:a}.{body}", ("x.", "x"), False),
         # A value behind the body, and the mark between them.
         ("{body}.{header:A}", ("x.y", "a"), False),
         ("{body}.{header:A}", ("x", "y.a"), True),
@@ -112,6 +124,9 @@ def test_a_path_is_chosen_by_the_caller_unless_the_url_is_known() -> None:
         ("{body}{path}", True),
         ("{method}{path_query}\n{body}", False),
         ("{path_query}{sha256_hex:body}", False),
+        ("{md5_hex:{public_url}{body}}", True),
+        ("{sha1_hex:{path}{form_sorted}}", True),
+        ("{path}{query:a}", True),
         ("{path}{secret}{body}", False),
         ("{header:A}{body}", False),
     ],
@@ -139,3 +154,10 @@ def test_nor_may_a_path_that_the_caller_chose() -> None:
     assert caught.value.reason is Reason.SIGNATURE_MISMATCH
     assert "path_query" in caught.value.detail
     assert "public_url" in caught.value.detail
+
+
+def test_nor_may_a_parameter_of_the_query() -> None:
+    text = "{query:id}.{json_sorted}"
+    with pytest.raises(Refusal) as caught:
+        decided(text, url_known=True).check_marks(filled(text, "1.{}", "{}"))
+    assert caught.value.reason is Reason.SIGNATURE_MISMATCH
