@@ -34,11 +34,14 @@ class Node:
         role: str = "all",
         *,
         options: Sequence[str] = (),
+        program: str = "",
     ) -> None:
+        """Take its configuration. program: text of Python that is run instead of relay."""
         self._config = config
         self._environ = {**os.environ, **(environ or {})}
         self._role = role
         self._options = tuple(options)
+        self._module = ("-c", program) if program else ("-m", "relay")
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._news = asyncio.Condition()
@@ -50,7 +53,7 @@ class Node:
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "relay", "run", "-c", str(self._config), "--role", self._role),
+            *(*self._module, "run", "-c", str(self._config), "--role", self._role),
             *self._options,
             env=self._environ,
             stderr=asyncio.subprocess.PIPE,

@@ -61,7 +61,11 @@ def sample(description: Description, order: SampleOrder) -> Sample:
         if rule.signs_text:
             # What is signed leaves out a signature in the body: its place has to be there.
             made.put(_place(rule), "")
-        made.put(_place(rule), _signature(rule, order, _message(description, order, made)))
+        signature = _signature(rule, order, _message(description, order, made))
+        if not isinstance(_place(rule), HeaderField):
+            # Elsewhere than in a header field it is text, and no Latin-1.
+            signature = signature.encode("latin-1").decode(errors="replace")
+        made.put(_place(rule), signature)
     fields = Headers(made.fields())
     return Sample(description.methods[0], made.suffix, fields, made.content())
 
