@@ -23,6 +23,7 @@ from relay.allowlist.registry import Knock
 from relay.core.clock import SystemClock
 from relay.core.event import ProxyResponse, Rejected
 from relay.core.request import Ack, VerifiedDelivery
+from relay.core.secret import Secret
 from relay.edge import fast_lane
 from relay.edge.fast_lane import FastLane, is_health_check, read_head
 from relay.edge.framing import MAX_FIELDS, MAX_LINE, Framing
@@ -31,6 +32,7 @@ from relay.providers import EndpointOptions, RequestShape, SampleOrder
 from relay.providers.builtin import provider_named
 from relay.providers.inline import HeaderField
 from relay.providers.inline.problems import problems
+from relay.providers.inline.provider import InlineProvider
 from relay.spool import Stored
 from relay.telemetry.log import LogWriter
 from tests.contracts.provider import keys_for
@@ -169,6 +171,31 @@ async def test_gzip_is_undone_where_its_endpoint_takes_it(lanes: Lanes, taken: l
     ):
         outcome = await lanes.compare("refused", [(request("POST", "/hook", fields, sent), 0)])
         assert [line["status"] for line in outcome.lines] == [status]
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+async def test_head_is_answered_without_a_body_and_holds_no_event(
+    proxied: bool, lanes: Lanes, taken: list[bytes]
+) -> None:
+    sender = InlineProvider(replace(described(), methods=("POST", "HEAD")))
+    options = EndpointOptions(secrets=(Secret("key"),))
+    served = replace(
+        endpoint(sender.bind(options)),
+        methods=sender.info.methods,
+        challenges=sender.challenges(options),
+        proxied=proxied,
+    )
+    for lane in (lanes.fast, lanes.slow):
+        lane.serve([served])
+    asked = [(request("HEAD", "/hook?a=1"), 9), (request("HEAD", "/hook"), 0)]
+    outcome = await lanes.compare("HEAD", asked)
+    assert [line["verdict"] for line in outcome.lines] == ["challenged", "challenged"]
+    assert outcome.answers.count(b"HTTP/1.1 200 OK\r\n") == 2
+    assert outcome.answers.endswith(b"\r\n\r\n")
+    assert taken == []
+    # Whoever may not send is not answered so.
+    outcome = await lanes.compare("stranger", [(request("HEAD", "/hook"), 0)], peer=3)
+    assert [line["status"] for line in outcome.lines] == [403]
 
 
 @pytest.mark.parametrize("raw", [HEALTH, FORGED, request("POST", "/other")])

@@ -43,3 +43,7 @@ class ChallengeRule:
     def methods(self) -> tuple[str, ...]:
         """The methods that it names."""
         return tuple(each.method for each in self.when if isinstance(each, MethodCondition))
+
+
+#: What `HEAD` among the methods means: an answer to it has no body, and a request no event.
+HEAD: Final = ChallengeRule((MethodCondition("HEAD"),), signed=False)

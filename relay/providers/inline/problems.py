@@ -37,6 +37,9 @@ def problems(description: Description) -> Iterator[tuple[KeyPath, str]]:
     rule = description.signature
     for key, message in _signature_problems(rule):
         yield ("signature", key), message
+    if set(description.methods) == {"HEAD"}:
+        message = "a HEAD holds no event; name the method of its events too, such as POST"
+        yield ("methods",), message
     yield from _unnamed(description)
     for at, field in enumerate(description.references):
         if isinstance(field, JsonField) and len(field.pointer.encode()) > MAX_REFERENCE:

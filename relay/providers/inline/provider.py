@@ -35,6 +35,7 @@ from relay.providers.inline import (
 from relay.providers.inline.ambiguity import needs_url
 from relay.providers.inline.bodies import reads_json, takes_list, type_check
 from relay.providers.inline.challenge_problems import may_sign
+from relay.providers.inline.challenge_rules import HEAD
 from relay.providers.inline.challenges import Challenges
 from relay.providers.inline.message import Message, has_stars
 from relay.providers.inline.problems import covered_fields, problems
@@ -231,7 +232,10 @@ class InlineProvider:
     def challenges(self, options: EndpointOptions) -> Challenges | None:
         """Return the challenges of one endpoint that was bound; None where the sender has none."""
         described = self._description
-        if not described.challenges:
+        rules = described.challenges
+        if "HEAD" in described.methods:
+            rules = (*rules, HEAD)
+        if not rules:
             return None
         rule, public = described.signature, None
         if options.public_url is not None:
@@ -242,7 +246,7 @@ class InlineProvider:
             if may_sign(rule):
                 signing = signing_key(rule, options.secrets[0])
         return Challenges(
-            described.challenges,
+            rules,
             methods=described.methods,
             signature=check,
             public=public,

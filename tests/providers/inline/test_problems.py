@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from base64 import b64encode
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -175,3 +176,9 @@ def test_where_fields_are_signed_nobody_may_take_the_body_for_something_else(
     with pytest.raises(Refusal) as caught:
         inspector.verify(came)
     assert caught.value.reason is Reason.FIELD_INVALID
+
+
+def test_a_sender_of_head_alone_sends_nothing() -> None:
+    found = [*problems(replace(described(), methods=("HEAD",)))]
+    assert [place for place, _ in found] == [("methods",)]
+    assert not [*problems(replace(described(), methods=("HEAD", "POST")))]
