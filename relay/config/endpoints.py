@@ -28,6 +28,7 @@ from relay.providers.builtin import UnknownProvider, names, provider_named
 from relay.providers.inline import PUBLIC_KEY_SCHEMES
 from relay.providers.inline import provider as inline
 from relay.providers.inline.problems import problems
+from relay.providers.inline.verifiers import is_written_key
 
 # ---- an endpoint in its provider's terms ----------------------------------------------------
 
@@ -258,12 +259,7 @@ def oddities(endpoint: Endpoint) -> list[str | None]:
     if provider == "midtrans-snap" or asymmetric or scheme in PUBLIC_KEY_SCHEMES:
         return [None] * len(endpoint.secrets)
     keys = scheme == "jwt"
-    return [None if keys and _is_written_key(each) else oddity(each) for each in endpoint.secrets]
-
-
-def _is_written_key(secret: Secret) -> bool:
-    """Return whether a secret is a public key in PEM or a JSON Web Key, as tokens have them."""
-    return b"-----BEGIN" in secret.reveal() or secret.reveal().lstrip().startswith(b"{")
+    return [None if keys and is_written_key(each) else oddity(each) for each in endpoint.secrets]
 
 
 def is_certain(endpoint: Endpoint) -> bool:

@@ -135,7 +135,10 @@ def _short(endpoint: Endpoint, location: Location) -> Iterator[Advice]:
         return
     for at, secret in enumerate(endpoint.secrets):
         # The message does not tell its length either.
-        if len(key(rule, secret).reveal()) < MIN_SECRET_LENGTH:
+        proof = key(rule, secret).reveal()
+        if rule.scheme == "basic":
+            proof = proof.partition(b":")[2]
+        if len(proof) < MIN_SECRET_LENGTH:
             message = (
                 f"is shorter than {MIN_SECRET_LENGTH} bytes and could be guessed; have the sender"
                 " use a long random one"

@@ -41,6 +41,9 @@ P256: Final = ("ES256",)
 P384: Final = ("ES384",)
 ED25519: Final = ("EdDSA",)
 
+#: A longer one costs too much before it is known to be a stranger's.
+MAX_CHARACTERS: Final = 16 * 1024
+
 _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)\.([A-Za-z0-9_-]+)", re.ASCII)
 _ALGORITHMS: Final = MappingProxyType(get_default_algorithms())
 _JWS: Final = PyJWS()
@@ -76,6 +79,8 @@ class JsonWebSignature:
         Raises:
             Refusal: SIGNATURE_MISMATCH when it fits none, or is not well-formed.
         """
+        if len(token) > MAX_CHARACTERS:
+            raise Refusal(Reason.SIGNATURE_MISMATCH, f"longer than {MAX_CHARACTERS} characters")
         parts = _COMPACT.fullmatch(token)
         if parts is None or bool(parts[2]) is (detached is not None):
             raise Refusal(Reason.SIGNATURE_MISMATCH, "no compact signature of the wanted kind")

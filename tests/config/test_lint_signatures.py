@@ -1,9 +1,12 @@
-"""Hashes that are no longer recommended."""
+"""Hashes that are no longer recommended, and secrets of the kinds that there are."""
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.config.files import BUILT_IN, changed, good
 from tests.config.lints import findings
+from tests.contracts.provider import new_rsa_keys
 
 BLOCK = """\
     provider:
@@ -56,3 +59,34 @@ def test_what_is_to_be_minded_already_is_not_said_again(
     algorithm: str, traps: str, *, warned: bool
 ) -> None:
     assert codes("hmac", algorithm, f'"{traps}"') == (["weak-hash"] if warned else [])
+
+
+# ---- secrets of these schemes ---------------------------------------------------------------
+
+RSA_KEY = new_rsa_keys().verifying.reveal().decode()
+EC_KEY = (
+    derive_private_key(7, SECP256R1())
+    .public_key()
+    .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    .decode()
+)
+JWK = '{"kty": "oct", "k": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"}\n'
+
+
+@pytest.mark.parametrize(
+    ("signature", "secret", "found"),
+    [
+        ("jwt, algorithms: [RS256]", RSA_KEY, []),
+        ("jwt, algorithms: [RS256], secret_encoding: base64", f"{RSA_KEY}\n", []),
+        ("jwt, algorithms: [HS256]", JWK, []),
+        ("jwt, algorithms: [HS256]", "0123456789abcdef ", ["odd-secret"]),
+        ("jwt, algorithms: [HS256]", "0123456789", ["short-secret"]),
+        ("basic", "a name of its own:0123456789", ["short-secret"]),
+        ("basic", "relay:0123456789abcdef", []),
+        ("ecdsa, from: {header: X-A}", EC_KEY, []),
+    ],
+)
+def test_secrets_are_judged_by_what_they_are(signature: str, secret: str, found: list[str]) -> None:
+    block = BLOCK.partition("      signature:")[0] + f"      signature: {{scheme: {signature}}}\n"
+    said = findings(good(changed((BUILT_IN, block)), {"KEY": secret}))
+    assert [each.rpartition(" [")[2].rstrip("]") for each in said] == found

@@ -251,6 +251,16 @@ def test_what_is_no_compact_signature(change: Any) -> None:
     refused(found, change(token))
 
 
+def test_a_token_is_of_bounded_length() -> None:
+    found, most = JsonWebSignature((SHARED,), ("HS256",)), 16 * 1024
+    payload = b" " * 12000
+    taken = sign_compact(SHARED, payload, ("HS256",))
+    assert len(taken) <= most
+    assert found.verify(taken).payload == payload
+    token = sign_compact(SHARED, payload + b" " * 400, ("HS256",))
+    assert "longer than 16384 characters" in refused(found, token)
+
+
 # ---- keys -----------------------------------------------------------------------------------
 
 

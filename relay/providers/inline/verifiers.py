@@ -70,6 +70,8 @@ def key(rule: SignatureRule, secret: Secret) -> Secret:
     text = secret.reveal().removeprefix(rule.strip_prefix.encode())
     if not text.strip():
         raise ValueError("is empty; give the sender's secret")
+    if rule.scheme == "jwt" and is_written_key(secret):
+        return secret
     if rule.scheme in PUBLIC_KEY_SCHEMES:
         # These read Base64 themselves.
         return Secret(b64encode(_hex(text)) if rule.key_encoding == "hex" else text)
@@ -81,6 +83,11 @@ def key(rule: SignatureRule, secret: Secret) -> Secret:
     if not decoded_key:
         raise ValueError("stands for no bytes at all; give the sender's secret")
     return Secret(decoded_key)
+
+
+def is_written_key(secret: Secret) -> bool:
+    """Return whether a secret of tokens is a key in PEM or a JSON Web Key, and no shared one."""
+    return b"-----BEGIN" in secret.reveal() or secret.reveal().lstrip().startswith(b"{")
 
 
 def _key(rule: SignatureRule, position: int, secret: Secret) -> Secret:
