@@ -268,7 +268,7 @@ def is_certain(endpoint: Endpoint) -> bool:
     Midtrans and Vipps make theirs of visible letters, and a header field carries no others.
     """
     if isinstance(endpoint.provider, InlineProvider):
-        return endpoint.provider.description().signature.is_token
+        return endpoint.provider.signature.scheme == "token"
     return True
 
 
