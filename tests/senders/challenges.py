@@ -96,6 +96,15 @@ CHALLENGES: Mapping[str, tuple[Challenge, ...]] = {
             headers={"Content-Type": "text/plain; charset=utf-8"},
         ),
     ),
+    "monday": (
+        Challenge(
+            SampleMessage(
+                json={"challenge": "3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P"}
+            ),
+            lambda _: {"challenge": "3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P"},
+            signed=False,
+        ),
+    ),
     "slack": (
         Challenge(
             SampleMessage(
