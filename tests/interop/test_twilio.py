@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from hashlib import sha256
 from random import Random
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -62,3 +63,27 @@ class TestTwilio(SignsToo):
 
 def _fields(message: Signed) -> dict[str, str]:
     return dict(parse_qsl(message.body.decode(), keep_blank_values=True))
+
+
+class TestTwilioJson(SignsToo):
+    sender = "twilio-json"
+    module = "twilio.request_validator"
+    distribution = "twilio"
+    needed = ("X-Twilio-Signature",)
+
+    def accepts(self, theirs: Any, message: Signed, secret: str) -> bool:
+        validator = theirs.RequestValidator(secret)
+        signature = message.header("X-Twilio-Signature")
+        try:
+            return bool(validator.validate(_hashed(message), message.body.decode(), signature))
+        except UnicodeDecodeError:
+            return False
+
+    def signs(self, theirs: Any, message: Signed, secret: str) -> Mapping[str, str]:
+        validator = theirs.RequestValidator(secret)
+        return {"X-Twilio-Signature": validator.compute_signature(_hashed(message), {})}
+
+
+def _hashed(message: Signed) -> str:
+    """Return the URL with what Twilio appends to it."""
+    return f"{message.url}?bodySHA256={sha256(message.body).hexdigest()}"

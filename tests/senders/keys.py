@@ -59,7 +59,11 @@ def described(name: str) -> Mapping[str, Any]:
 @cache
 def keys(name: str) -> SenderKeys:
     """Return what a file is configured with and what its sender signs with."""
-    return _keys(name, f"the-secret-of-{name}-which-is-long-enough")
+    # Two files of one sender may name one variable.
+    named = "".join(described(name).get("secrets", ())[:1])
+    found = _REFERENCE.search(named)
+    of = name if found is None else found[2].lower()
+    return _keys(name, f"the-secret-of-{of}-which-is-long-enough")
 
 
 @cache
