@@ -9,9 +9,9 @@ from relay.config.lint_topology import Advice
 from relay.config.routes import HeaderIn, Route
 from relay.config.settings import Endpoint, Settings
 from relay.config.yaml_document import Location, shown
-from relay.core.conditions import Condition, HeaderCondition
+from relay.core.conditions import Condition, HeaderCondition, JsonCondition
 from relay.providers import EndpointOptions, ProviderInfo, RequiredField
-from relay.providers.inline.problems import header_names
+from relay.providers.inline.problems import header_names, names_token
 from relay.providers.inline.signed_text import Template
 
 #: Header fields that hold tokens by definition.
@@ -77,6 +77,19 @@ def _by_tokens(endpoint: Endpoint, location: Location) -> Iterator[Advice]:
                 " takes another route; choose by another field"
             )
             yield Advice((*location, at, "when", "header"), "route-token", message)
+        elif isinstance(condition, JsonCondition) and _is_token(endpoint, condition.pointer):
+            message = (
+                "is the sender's token, which is masked before a route is chosen: nothing matches;"
+                " choose by another field"
+            )
+            yield Advice((*location, at, "when", "json"), "route-token", message)
+
+
+def _is_token(endpoint: Endpoint, pointer: str) -> bool:
+    """Return whether a token stands in this field of the body."""
+    if not isinstance(endpoint.provider, InlineProvider):
+        return False
+    return names_token(endpoint.provider.description().signature, RequiredField(pointer, ()))
 
 
 def _tokens(endpoint: Endpoint) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import Final
 
 from relay.core import strict_json
 from relay.core.errors import Refusal
@@ -11,6 +12,9 @@ from relay.core.strict_json import JsonObject, JsonValue, number_text
 _POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 _EACH = "*"
+
+#: The most elements of lists that the stars of a pointer stand for in one message.
+MAX_PLACES: Final = 1000
 #: Keys of an object that are looked through at once before they are one by one.
 _MANY = 64
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 
 from relay.core import strict_json
 from relay.core.errors import Reason, Refusal
-from relay.core.json_pointer import Pointer, json_text
+from relay.core.json_pointer import MAX_PLACES, Pointer, json_text
 from relay.core.request import Ack, Delivery, IngestResult, References, Verification
+from relay.core.strict_json import JsonValue
 from relay.providers import AnswerContext, Inspector, RequiredField
 from relay.signatures import OnSigned, ignore_signed
 
@@ -27,10 +28,10 @@ class _Requiring:
         # A message that has no body by its kind, such as the removal of a consent, names nobody.
         if delivery.body:
             message = verification.said
-            if not isinstance(message, dict):
+            if not isinstance(message, dict | list):
                 message = strict_json.parse_object(delivery.body, delivery.json_limits)
             for pointer, values in self._required:
-                if json_text(pointer.find(message)) not in values:
+                if not _has_one(message, pointer, values):
                     raise Refusal(Reason.FIELD_FOREIGN, f"/{pointer.name} is none of `must`")
         return verification
 
@@ -42,6 +43,27 @@ class _Requiring:
 
     def proxied_answer(self, answered: Ack, context: AnswerContext) -> Ack:
         return self._inner.proxied_answer(answered, context)
+
+
+def _has_one(message: JsonValue, pointer: Pointer, values: Sequence[str]) -> bool:
+    """Return whether the field has one of these values: in each element that a star stands for.
+
+    Raises:
+        Refusal: FIELD_INVALID when the pointer names one of several elements, or too many.
+    """
+    if not pointer.stars and not pointer.counts:
+        return json_text(pointer.find(message)) in values
+    places = pointer.each(message)
+    if len(places) > MAX_PLACES:
+        detail = f"/{pointer.name} stands for more than {MAX_PLACES} values"
+        raise Refusal(Reason.FIELD_INVALID, detail)
+    for numbers in places:
+        if json_text(pointer.at(numbers).find(message)) not in values:
+            return False
+        if (name := pointer.several(message, numbers)) is not None:
+            detail = f"{name or 'the body'} holds several elements, and one of them is named"
+            raise Refusal(Reason.FIELD_INVALID, detail)
+    return bool(places)
 
 
 def requiring(inspector: Inspector, required: Sequence[RequiredField]) -> Inspector:

@@ -85,6 +85,16 @@ def test_a_field_that_may_hold_a_token() -> None:
     ]
 
 
+def test_a_route_by_a_token_that_is_masked() -> None:
+    text = TOKEN.replace("header: X-Hub-Signature-256", "json: /t") + "    routes:\n"
+    assert said_of(route("json: /t, is: a"), text=text) == [
+        (
+            "0.when.json: is the sender's token, which is masked before a route is chosen: nothing"
+            " matches; choose by another field [route-token]"
+        )
+    ]
+
+
 # ---- routes that never match ----------------------------------------------------------------
 
 

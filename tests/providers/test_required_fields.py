@@ -145,3 +145,30 @@ def test_a_large_body_is_parsed_once() -> None:
     once, _ = calls(lambda: inner.verify(made))
     assert once > 6000
     assert calls(lambda: required.verify(made))[0] < once + 100
+
+
+@pytest.mark.parametrize(
+    ("pointer", "body", "refused"),
+    [
+        ("/a/*/shop", b'{"t": "k", "a": [{"shop": "1"}, {"shop": "2"}]}', None),
+        ("/a/*/shop", b'{"t": "k", "a": [{"shop": "1"}, {"shop": "3"}]}', Reason.FIELD_FOREIGN),
+        ("/a/*/shop", b'{"t": "k", "a": [{"shop": "1"}, {}]}', Reason.FIELD_FOREIGN),
+        ("/a/*/shop", b'{"t": "k", "a": []}', Reason.FIELD_FOREIGN),
+        ("/a/*/shop", b'{"t": "k", "a": {"shop": "1"}}', Reason.FIELD_FOREIGN),
+        ("/a/0/shop", b'{"t": "k", "a": [{"shop": "1"}]}', None),
+        ("/a/0/shop", b'{"t": "k", "a": [{"shop": "1"}, {"shop": "1"}]}', Reason.FIELD_INVALID),
+        ("/a/*/0", b'{"t": "k", "a": [["1"], ["1", "1"]]}', Reason.FIELD_INVALID),
+        ("/a/*", b'{"t": "k", "a": [' + b'"1",' * 1000 + b'"1"]}', Reason.FIELD_INVALID),
+    ],
+)
+def test_each_element_that_a_star_stands_for_has_the_value(
+    pointer: str, body: bytes, refused: Reason | None
+) -> None:
+    token = described(scheme="token", source=JsonField("/t"))
+    judge = bound(token, "k", must=(RequiredField(pointer, ("1", "2")),))
+    if refused is None:
+        judge.verify(delivery(body=body))
+        return
+    with pytest.raises(Refusal) as refusal:
+        judge.verify(delivery(body=body))
+    assert refusal.value.reason is refused

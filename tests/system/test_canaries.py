@@ -263,7 +263,7 @@ def requests(watched: Watched) -> Iterator[bytes]:
                 (None, CLIENT, (), genuine.body),
             ):
                 fields = [("Host", host), *(sample.headers if sample else ()), *more]
-                target = f"/{mode}/{name}{genuine.suffix}"
+                target = f"/{mode}/{name}{(sample or genuine).suffix}"
                 # Below a prefix a query is a part of the event, as its body is.
                 if sample is forged and not genuine.suffix:
                     target += f"?key={query}"

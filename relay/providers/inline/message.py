@@ -8,7 +8,7 @@ from typing import Final
 from relay.core import form, json_text, strict_json
 from relay.core.errors import Reason, Refusal
 from relay.core.form import Form
-from relay.core.json_pointer import Pointer
+from relay.core.json_pointer import MAX_PLACES, Pointer
 from relay.core.json_pointer import json_text as text_of
 from relay.core.request import Delivery
 from relay.core.strict_json import JsonObject, JsonValue, minify
@@ -22,9 +22,6 @@ from relay.providers.inline import (
     QueryField,
     Source,
 )
-
-#: The most elements of lists that the stars of a pointer stand for in one message.
-MAX_PLACES: Final = 1000
 
 
 class Message:

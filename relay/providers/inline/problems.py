@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from relay.core.request import MAX_REFERENCE
+from relay.providers import RequiredField
 from relay.providers.inline import (
     NOWHERE,
     Description,
@@ -30,6 +31,9 @@ from relay.providers.inline.signed_text import Template
 from relay.providers.required_fields import unsigned
 
 KeyPath = tuple[str, ...]
+
+
+_OWN_PROOF: Final = "is the token itself, which is shown nowhere; leave it out"
 
 
 def problems(description: Description) -> Iterator[tuple[KeyPath, str]]:
@@ -56,13 +60,38 @@ def problems(description: Description) -> Iterator[tuple[KeyPath, str]]:
                 yield ("must", str(at)), message
 
 
+def _star_problems(rule: SignatureRule, template: Template) -> Iterator[tuple[str, str]]:
+    """Yield each pointer whose stars stand for elements of another list than the signature's."""
+    own = _starred(rule.source.pointer) if isinstance(rule.source, JsonField) else ""
+    time = rule.time.source if rule.time is not None else None
+    pointers = [("signed", f"/{name}") for name in template.fields]
+    if isinstance(time, JsonField):
+        pointers.append(("timestamp", time.pointer))
+    for key, pointer in pointers:
+        if (found := _starred(pointer)) and found != own:
+            yield (
+                key,
+                f"a * in {pointer} needs a signature in each element: from: {{json: {found}/…}}",
+            )
+
+
+def _starred(pointer: str) -> str:
+    """Return a pointer up to its last star; empty without one."""
+    steps = pointer.split("/")
+    last = max((at for at, step in enumerate(steps) if step == "*"), default=-1)
+    return "/".join(steps[: last + 1])
+
+
 def _unnamed(description: Description) -> Iterator[tuple[KeyPath, str]]:
     """Yield each name of an event that is shown nowhere, or stands for many values."""
     rule = description.signature
+    for at, required in enumerate(description.must):
+        if names_token(rule, required):
+            yield ("must", str(at)), _OWN_PROOF
     for key in ("event_key", "references"):
         for field in getattr(description, key):
             if rule.is_token and _holds_token(rule.source, field):
-                yield (key,), "is the token itself, which is shown nowhere; leave it out"
+                yield (key,), _OWN_PROOF
             if has_stars(field):
                 yield (key,), "names one value, and a * stands for many; name it by its number"
 
@@ -88,6 +117,11 @@ def header_names(source: Source) -> tuple[str, ...]:
             return names
         case _:
             return ()
+
+
+def names_token(rule: SignatureRule, required: RequiredField) -> bool:
+    """Return whether a field that must have a value is the token, which is masked by then."""
+    return rule.is_token and _holds_token(rule.source, JsonField(required.pointer))
 
 
 def _holds_token(source: Source, field: Field) -> bool:
@@ -124,6 +158,7 @@ def _signature_problems(rule: SignatureRule) -> Iterator[tuple[str, str]]:
         yield from _key_problems(rule)
         if template is not None:
             yield from coverage_problems(rule, template)
+            yield from _star_problems(rule, template)
             if form is not None:
                 yield from time_problems(rule, template, form)
 

@@ -38,7 +38,7 @@ from relay.providers.inline.challenge_problems import may_sign
 from relay.providers.inline.challenge_rules import HEAD
 from relay.providers.inline.challenges import Challenges
 from relay.providers.inline.message import Message, has_stars
-from relay.providers.inline.problems import covered_fields, problems
+from relay.providers.inline.problems import covered_fields, names_token, problems
 from relay.providers.inline.replays import Replays, can_replay
 from relay.providers.inline.sample import sample
 from relay.providers.inline.signature import WINDOW, SignatureCheck, Verified, time_of
@@ -221,6 +221,9 @@ class InlineProvider:
         covered = covered_fields(self._description.signature)
         if covered is not None:
             check_signed(options.must, covered)
+        for at, each in enumerate(options.must):
+            if names_token(self._description.signature, each):
+                raise ValueError(f"must.{at}: is the token itself; leave it out")
         if options.secrets:
             rule = self._description.signature
             check = _check(rule, options, url_known=public is not None)

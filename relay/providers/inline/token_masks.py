@@ -10,11 +10,11 @@ from typing import Final
 
 from relay.core import form, strict_json
 from relay.core.errors import Refusal
-from relay.core.json_pointer import json_text
+from relay.core.json_pointer import MAX_PLACES, json_text
 from relay.core.request import Delivery
 from relay.core.secret import MASK, Secret
 from relay.providers.inline import FormField, JsonField, QueryField, SignatureRule, Source
-from relay.providers.inline.message import MAX_PLACES, Message, pointer_of
+from relay.providers.inline.message import Message, pointer_of
 
 #: What the upstream is told of a message: nothing was masked in its body.
 _NOTHING: Final[tuple[str, ...]] = ()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from relay.core.errors import Reason, Refusal
+from relay.providers import RequiredField
 from relay.providers.inline import (
     FormField,
     HeaderField,
@@ -182,3 +183,22 @@ def test_a_sender_of_head_alone_sends_nothing() -> None:
     found = [*problems(replace(described(), methods=("HEAD",)))]
     assert [place for place, _ in found] == [("methods",)]
     assert not [*problems(replace(described(), methods=("HEAD", "POST")))]
+
+
+def test_a_star_stands_for_the_elements_that_hold_the_signatures() -> None:
+    source = JsonField("/a/*/s")
+    assert not [*problems(described(source=source, signed="{json:/a/*/id}{json:/shop}"))]
+    for at, signed in ((source, "{json:/b/*/id}"), (HeaderField("X-S"), "{json:/a/*/id}")):
+        [(place, said)] = problems(described(source=at, signed=signed))
+        assert place == ("signature", "signed")
+        assert "needs a signature in each element" in said
+
+
+@pytest.mark.parametrize("pointer", ["/auth/t", "/auth"])
+def test_a_token_is_no_field_that_must_have_a_value(pointer: str) -> None:
+    token = described(scheme="token", source=JsonField("/auth/t"))
+    required = (RequiredField(pointer, ("x",)),)
+    assert [place for place, _ in problems(replace(token, must=required))] == [("must", "0")]
+    with pytest.raises(ValueError, match=r"^must\.0: "):
+        bound(token, "key", must=required)
+    bound(token, "key", must=(RequiredField("/auths", ("x",)),))
