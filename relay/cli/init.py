@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import sys
 from base64 import b64encode
@@ -14,9 +15,9 @@ from typing import Any, Final, TypeVar
 
 import typer
 
-from relay.cli.common import CONFIG, DEFAULT_CONFIG, load_settings
+from relay.cli.common import CONFIG, DEFAULT_CONFIG
 from relay.cli.output import complain
-from relay.config import presets
+from relay.config import load, presets
 from relay.config.types import network, public_url, upstream_url
 from relay.config.yaml_document import suggestion
 from relay.core.errors import ConfigError
@@ -24,6 +25,8 @@ from relay.providers.builtin import provider_named
 from relay.providers.inline import PUBLIC_KEY_SCHEMES
 
 T = TypeVar("T")
+
+_VARIABLE: Final = re.compile(r"\$\{env:(\w+)\}")
 
 # ---- what is written ------------------------------------------------------------------------
 
@@ -91,7 +94,9 @@ def rendered(answers: Answers) -> str:
     ]
     if answers.environment is not None:
         lines.append(f"    environment: {answers.environment}")
-    lines += [f'    secrets: ["${{file:secrets/{answers.provider}}}"]', "    upstream: billing"]
+    if _has_secret(answers.provider):
+        lines.append(f'    secrets: ["${{file:secrets/{answers.provider}}}"]')
+    lines.append("    upstream: billing")
     if answers.provider == "midtrans":
         lines += [
             "    # For real payments: Midtrans is asked before an event is delivered.",
@@ -100,34 +105,62 @@ def rendered(answers: Answers) -> str:
     if answers.public_url is not None:
         lines.append(f"    public_url: {_text(answers.public_url)}")
     if answers.provider in presets.files():
-        example = presets.example(answers.provider)
-        for name in ("allowlist", "timestamp"):
-            lines += [f"    {name}: {_flow(example[name])}"] if name in example else []
+        lines += _own_lines(presets.example(answers.provider))
     return "\n".join([*lines, ""])
+
+
+def _own_lines(example: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the keys of a ready sender's endpoint that its block does not hold."""
+    for name in ("mode", "query", "allowlist", "timestamp"):
+        if name in example:
+            yield f"    {name}: {_flow(example[name])}"
+    if "must" in example:
+        yield "    # Whose messages are taken; write your own, since these are an example:"
+        yield f"    # must: {_flow(example['must'])}"
 
 
 def _text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _flow(mapping: Mapping[str, object]) -> str:
-    return "{" + ", ".join(f"{name}: {_text(value)}" for name, value in mapping.items()) + "}"
+def _flow(value: object) -> str:
+    match value:
+        case Mapping():
+            return "{" + ", ".join(f"{name}: {_flow(each)}" for name, each in value.items()) + "}"
+        case tuple():
+            return "[" + ", ".join(map(_flow, value)) + "]"
+    return _text(value)
 
 
 # ---- secrets --------------------------------------------------------------------------------
 
 
 def _signature(provider: str) -> Mapping[str, Any]:
-    """Return how a ready sender signs; empty for a built-in provider."""
+    """Return how a ready sender signs; empty for a provider that no block describes."""
     if provider not in presets.files():
         return {}
-    found: Mapping[str, Any] = presets.example(provider)["provider"]["signature"]
+    found: Mapping[str, Any] = presets.example(provider)["provider"].get("signature", {})
     return found
+
+
+def _has_secret(provider: str) -> bool:
+    return provider not in presets.files() or "secrets" in presets.example(provider)
+
+
+def _variables(provider: str) -> list[str]:
+    """Return the environment variables that the block of a ready sender reads."""
+    if provider not in presets.files():
+        return []
+    text = json.dumps(presets.example(provider)["provider"], default=str)
+    return list(dict.fromkeys(_VARIABLE.findall(text)))
 
 
 def _has_key_file(provider: str) -> bool:
     """Return whether what verifies is the provider's public key."""
-    return provider == "midtrans-snap" or _signature(provider).get("scheme") in PUBLIC_KEY_SCHEMES
+    signature = _signature(provider)
+    if signature.get("scheme") == "jwt":
+        return not str(signature["algorithms"][0]).startswith("HS")
+    return provider == "midtrans-snap" or signature.get("scheme") in PUBLIC_KEY_SCHEMES
 
 
 def _trial_secret(provider: str, environment: str | None) -> str:
@@ -137,6 +170,8 @@ def _trial_secret(provider: str, environment: str | None) -> str:
     signature, random = _signature(provider), secrets.token_bytes(32)
     prefix = str(signature.get("strip_prefix") or "")
     encoding = signature.get("secret_encoding")
+    if signature.get("scheme") == "basic":
+        return f"relay:{secrets.token_urlsafe(32)}"
     if encoding == "base64":
         return prefix + b64encode(random).decode()
     return prefix + (random.hex() if encoding == "hex" else secrets.token_urlsafe(32))
@@ -262,6 +297,8 @@ def _asked_secrets(ask: _Interview, answers: Answers, directory: Path) -> dict[s
     """Return the content of each file in `secrets/`."""
     provider = answers.provider
     found = {"admin": secrets.token_urlsafe(24).encode() + b"\n"}
+    if not _has_secret(provider):
+        return found
     if not _has_key_file(provider):
         trial = _trial_secret(provider, answers.environment)
         told = "a random one, to try it with"
@@ -305,7 +342,8 @@ def init(config: CONFIG = DEFAULT_CONFIG) -> None:
                 write(directory / "secrets" / name, content, 0o600)
             write(config, rendered(answers).encode(errors="surrogateescape"), 0o644)
             # Everything that the questions could not know, such as a certificate that does not fit.
-            load_settings(config)
+            stand_ins = dict.fromkeys(_variables(answers.provider), "stand-in")
+            load(config, {**stand_ins, **os.environ})
     except FileExistsError as error:
         complain(f"relay init: {error.filename} is there already; nothing was written")
         sys.exit(1)
@@ -349,6 +387,8 @@ def _report(config: Path, answers: Answers, contents: Mapping[str, bytes]) -> No
     sys.stdout.write(f"wrote {config}\n\n")
     name, chosen = answers.provider, "" if config == DEFAULT_CONFIG else f" -c {config}"
     key = f" --key secrets/{name}-private.pem" if f"{name}-private.pem" in contents else ""
+    for variable in _variables(name):
+        sys.stdout.write(f"{f'export {variable}=…':40}  what the sender's block reads\n")
     for command, meaning in (
         (f"relay check{chosen}", "what it means"),
         ("relay sink", "a service to deliver to, for trying it"),

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pty
+import re
 import stat
 import subprocess
 import sys
@@ -14,20 +15,12 @@ import trustme
 from typer.testing import CliRunner, Result
 
 from relay.cli import application
-from relay.cli.demo.services import asymmetric
 from relay.config import load, presets
 from relay.config.upstream_settings import BearerAuth
 from tests.cli.conftest import Invoke
 from tests.harness.node import Node
 from tests.harness.ports import free_port
-
-#: What some senders have to be asked besides: without a default, nothing can be tried.
-MORE = {
-    "mobilepay": ["https://pay.example.com/mobilepay"],
-    "square": ["https://pay.example.com/square"],
-    "wise": ["public.pem"],
-    "standard-webhooks-ed25519": ["public.txt"],
-}
+from tests.senders.keys import described, environ, keys
 
 
 @pytest.fixture
@@ -50,23 +43,31 @@ def checked(relay: Invoke, *words: str) -> list[str]:
     return [code for code in found if code != "temporary-path"]
 
 
-def answers_of(provider: str) -> list[str]:
-    environment = [] if provider in presets.files() else [""]
-    more = MORE.get(provider, [])
-    before = [*more, ""] if more and more[0].startswith("https:") else ["", *more]
-    return [provider, *environment, "", *before, ""]
+def answers_of(provider: str, directory: Path) -> list[str]:
+    """Return the answers that a provider asks for, and write the file of a public key."""
+    if provider not in presets.files():
+        return [provider, "", "", "", ""]
+    url = ["https://pay.example.com/hook"] if "public_url" in described(provider) else []
+    given, key = keys(provider), []
+    if given.option == "--key":
+        (directory / "public.pem").write_text(given.verifying)
+        key = ["public.pem"]
+    return [provider, "", *url, "", *key, ""]
 
 
 @pytest.mark.parametrize("provider", presets.names())
-def test_what_is_written_passes_check(provider: str, directory: Path, relay: Invoke) -> None:
-    (directory / "public.pem").write_text(asymmetric().verifying)
-    (directory / "public.txt").write_text("whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n")
-    result = init(*answers_of(provider))
+def test_what_is_written_passes_check(
+    provider: str, directory: Path, relay: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = init(*answers_of(provider, directory))
     assert result.exit_code == 0, result.output
+    for variable in re.findall(r"^export (\w+)=…", result.stdout, re.MULTILINE):
+        monkeypatch.setenv(variable, environ()[variable])
     checked(relay)
-    (endpoint,) = load(directory / "relay.yaml", {}).endpoints
+    (endpoint,) = load(directory / "relay.yaml", environ()).endpoints
     assert endpoint.name == provider
-    assert endpoint.secrets[0].reveal()
+    asks = provider not in presets.files() or "secrets" in described(provider)
+    assert [bool(each.reveal()) for each in endpoint.secrets] == [True] * asks
 
 
 def test_no_answer_at_all_is_every_default(directory: Path) -> None:
