@@ -121,6 +121,7 @@ def test_the_command_passes_every_file(path: Path, tmp_path: Path) -> None:
     environ = {name: secret_for(name) for name in re.findall(r"\$\{env:(\w+)\}", path.read_text())}
     if path.stem in senders.NAMES:
         environ |= {name: senders.environ()[name] for name in environ}
+        senders.write_key_files(path.stem, tmp_path)
     for file in re.findall(r"\$\{file:([\w./-]+)\}", path.read_text()):
         if not (tmp_path / file).exists():
             (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
