@@ -125,6 +125,9 @@ CHALLENGES: Mapping[str, tuple[Challenge, ...]] = {
             lambda _: b"pogchamp-kappa-360noscope-vohiyo",
         ),
     ),
+    "woocommerce": (
+        Challenge(SampleMessage(form={"webhook_id": "17"}), lambda _: b"OK", signed=False),
+    ),
     "zoom": (
         Challenge(
             SampleMessage(

@@ -14,9 +14,10 @@ _KEYED = re.compile(
     r"([A-Za-z0-9_-]+)=\{(timestamp|signature)\}([,;]) ?([A-Za-z0-9_-]+)=\{(timestamp|signature)\}"
 )
 _PREFIXED = re.compile(r"([^{}]*)\{signature\}")
-_NAMED = re.compile(r"[A-Za-z0-9_-]+=")
+_NAME = r"[A-Za-z0-9_-]+(?:=|(?:/[A-Za-z0-9_-]+)*/)"
+_NAMED = re.compile(_NAME)
 # Entries of a list, each with its name, apart by one kind of mark.
-_ENTRY = r"[A-Za-z0-9_-]+=[^,; ]+"
+_ENTRY = rf"{_NAME}[^,; ]+"
 _LIST = re.compile(rf"{_ENTRY}(?:, ?{_ENTRY})+|{_ENTRY}(?:; ?{_ENTRY})+")
 _MARKS = re.compile(r"[,;] ?")
 

@@ -18,6 +18,10 @@ from relay.providers.inline.formats import MAX_SIGNATURES, Format, ParsedSignatu
         ("v1={signature}", "v0=x, v1=a, v1=b==, v2=y", ParsedSignature(("a", "b=="))),
         ("v1={signature}", "v0=x;v1=a", ParsedSignature(("a",))),
         ("signature={signature}", "sender=x;signature=a;algorithm=MD5", ParsedSignature(("a",))),
+        ("1/SHA256/{signature}", "1/SHA256/ab", ParsedSignature(("ab",))),
+        ("1/SHA256/{signature}", "2/SHA256/x,1/SHA256/ab", ParsedSignature(("ab",))),
+        ("1/SHA256/{signature}", "1/SHA512/x, 1/SHA256/a/b=", ParsedSignature(("a/b=",))),
+        ("key/{signature}", "key/ab=,v1=x", ParsedSignature(("ab=",))),
         # What is no list of named entries is one signature.
         ("v1={signature}", "v1=a,b", ParsedSignature(("a,b",))),
         ("v1={signature}", "v1=a,v1=b;v1=c", ParsedSignature(("a,v1=b;v1=c",))),
