@@ -14,7 +14,7 @@ _INDEX = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 _EACH = "*"
 
 #: The most elements of lists that the stars of a pointer stand for in one message.
-MAX_PLACES: Final = 1000
+MAX_PLACES: Final = 500
 #: Keys of an object that are looked through at once before they are one by one.
 _MANY = 64
 
@@ -85,8 +85,12 @@ class Pointer:
             return self
         left = iter(numbers)
         steps = [str(next(left, _EACH)) if step == _EACH else step for step in self.steps]
-        escaped = [step.replace("~", "~0").replace("/", "~1") for step in steps]
-        return Pointer(f"/{'/'.join(escaped)}")
+        # It is one already, and is made for each element.
+        found = object.__new__(Pointer)
+        found.steps = tuple(steps)
+        found.name = "/".join([step.replace("~", "~0").replace("/", "~1") for step in steps])
+        found.stars, found.counts = 0, True
+        return found
 
     def several(self, message: JsonValue, numbers: Sequence[int] = ()) -> str | None:
         """Return the pointer of a list of several elements of which this one names one; else None.

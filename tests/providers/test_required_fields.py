@@ -158,7 +158,7 @@ def test_a_large_body_is_parsed_once() -> None:
         ("/a/0/shop", b'{"t": "k", "a": [{"shop": "1"}]}', None),
         ("/a/0/shop", b'{"t": "k", "a": [{"shop": "1"}, {"shop": "1"}]}', Reason.FIELD_INVALID),
         ("/a/*/0", b'{"t": "k", "a": [["1"], ["1", "1"]]}', Reason.FIELD_INVALID),
-        ("/a/*", b'{"t": "k", "a": [' + b'"1",' * 1000 + b'"1"]}', Reason.FIELD_INVALID),
+        ("/a/*", b'{"t": "k", "a": [' + b'"1",' * 500 + b'"1"]}', Reason.FIELD_INVALID),
     ],
 )
 def test_each_element_that_a_star_stands_for_has_the_value(

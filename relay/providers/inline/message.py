@@ -1,7 +1,6 @@
 """A message as descriptions look at it: header fields, URL, and values of the body."""
 
 from collections.abc import Iterator
-from copy import copy
 from functools import cached_property, lru_cache
 from typing import Final
 
@@ -203,7 +202,8 @@ class Message:
 
     def _at(self, numbers: tuple[int, ...]) -> "Message":
         """Return this message, in which the stars of pointers stand for these numbers."""
-        found = copy(self)
+        found = Message.__new__(Message)
+        found.__dict__.update(self.__dict__)
         found._numbers = numbers  # noqa: SLF001 - of this class
         return found
 

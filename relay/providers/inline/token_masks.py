@@ -99,9 +99,9 @@ def masked_form(text: bytes, name: str) -> tuple[bytes, bool]:
         Refusal: BODY_MALFORMED.
     """
     pairs, found = text.split(b"&"), False
-    form.parse(text)
-    for at, pair in enumerate(pairs):
-        # Nothing between two ampersands is no field.
-        if form.parse(pair).values(name):
-            pairs[at], found = pair.partition(b"=")[0] + b"=" + MASK.encode(), True
+    # Nothing between two ampersands is no field.
+    places = [at for at, pair in enumerate(pairs) if pair]
+    for at, (each, _) in zip(places, form.parse(text).fields, strict=True):
+        if each == name:
+            pairs[at], found = pairs[at].partition(b"=")[0] + b"=" + MASK.encode(), True
     return b"&".join(pairs), found

@@ -158,7 +158,7 @@ MISSING, MISMATCH = Reason.SIGNATURE_MISSING, Reason.SIGNATURE_MISMATCH
         (EACH, notifications("other", TOKEN), MISMATCH),
         (EACH, notifications(TOKEN, ""), MISSING),
         (EACH, notifications(TOKEN, None), MISSING),
-        (EACH, notifications(*[TOKEN] * 1001), Reason.FIELD_INVALID),
+        (EACH, notifications(*[TOKEN] * 501), Reason.FIELD_INVALID),
         (EACH, b'{"value": {"clientState": "canary/\xc3\xbc 7"}}', MISSING),
         (EACH, b'{"value": [[{"clientState": "canary/\xc3\xbc 7"}]]}', MISSING),
         (JsonField("/value/0/clientState"), notifications(TOKEN, TOKEN), Reason.FIELD_INVALID),
