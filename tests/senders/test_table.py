@@ -5,6 +5,7 @@ one that passes on. `test_attacks` has the attacks of all of them without a sock
 """
 
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from tests.senders.attacks import attacks
 from tests.senders.challenges import CHALLENGES, said
 from tests.senders.keys import NAMES, described, keys, other_keys
 from tests.senders.sender import Sender, maker
-from tests.senders.stage import MODES, STORE, Stage, running
+from tests.senders.stage import MODES, STORE, Stage, path, running
 
 EVERY = pytest.mark.parametrize("name", NAMES)
 IN_BOTH_MODES = pytest.mark.parametrize("mode", MODES)
@@ -99,3 +100,16 @@ def test_a_challenge_is_answered_as_its_documents_say(
         for verdict in ("challenged", "refused")[: 2 if challenge.signed else 1]
     ]
     assert sender.verdicts(len(wanted)) == wanted
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if "HEAD" in described(name)["provider"].get("methods", ())]
+)
+@IN_BOTH_MODES
+def test_head_is_answered_where_a_sender_asks_with_it(name: str, mode: str, stage: Stage) -> None:
+    stage.check(name)
+    connection = HTTPConnection(*stage.address, timeout=10)
+    connection.request("HEAD", path(name, mode), headers={"X-Forwarded-For": "192.0.2.7"})
+    reply = connection.getresponse()
+    connection.close()
+    assert reply.status == 200
