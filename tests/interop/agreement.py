@@ -155,8 +155,8 @@ class Agreement:
         time = time_of(rule)
         stamp = "" if time is None else write_time(message.at, time.unit)
         headers = {"Content-Type": "application/json", **message.headers}
-        if time is not None and time.source is not None:
-            assert isinstance(time.source, HeaderField)
+        # A time in the body is there already.
+        if time is not None and isinstance(time.source, HeaderField):
             headers[time.source.name] = stamp
         message = replace(message, headers=headers)
         parts = Message(message.delivery(), signed_url(message.url))
