@@ -15,6 +15,7 @@ from relay.providers.inline.problems import header_names
 from relay.providers.inline.provider import InlineProvider as DescribedProvider
 from relay.providers.inline.token_masks import token_mask
 from relay.providers.snap.access_tokens import AccessTokens
+from relay.providers.snap.provider import SnapProvider
 
 #: Fields that may hold a token: no route makes relay keep them.
 _SECRET_FIELDS: Final = frozenset({"authorization", "proxy-authorization", "cookie"})
@@ -47,7 +48,9 @@ def kept_headers(settings: Endpoint, info: ProviderInfo) -> tuple[str, ...]:
 
 def challenges(provider: Provider, options: EndpointOptions) -> Challenges | None:
     """Return the challenges of an endpoint that was bound; None where its provider has none."""
-    return provider.challenges(options) if isinstance(provider, DescribedProvider) else None
+    if isinstance(provider, DescribedProvider | SnapProvider):
+        return provider.challenges(options)
+    return None
 
 
 def token_fields(settings: Endpoint) -> tuple[str, ...]:

@@ -53,6 +53,7 @@ class Answers:
     """What was answered. `networks` are trusted; certificate and key are given together.
 
     environment, public_url: None where the provider has only one, or signs no URL.
+    client_id: by which the provider asks for access tokens; None where it asks for none.
     """
 
     provider: str
@@ -63,6 +64,7 @@ class Answers:
     key: str | None
     public_url: str | None
     upstream: str
+    client_id: str | None = None
 
     @property
     def path(self) -> str:
@@ -105,6 +107,9 @@ def rendered(answers: Answers) -> str:
     if answers.public_url is not None:
         lines.append(f"    public_url: {_text(answers.public_url)}")
     if answers.provider in presets.files():
+        if answers.client_id is not None:
+            files = f'keys: ["${{file:secrets/{answers.provider}-public.pem}}"]'
+            lines.append(f"    tokens: {{client_id: {_text(answers.client_id)}, {files}}}")
         lines += _own_lines(presets.example(answers.provider))
     return "\n".join([*lines, ""])
 
@@ -114,6 +119,9 @@ def _own_lines(example: Mapping[str, Any]) -> Iterator[str]:
     for name in ("mode", "query", "allowlist", "timestamp"):
         if name in example:
             yield f"    {name}: {_flow(example[name])}"
+    if "merchant_id" in example:
+        yield "    # Whose messages are taken; write your own:"
+        yield f"    # merchant_id: {_flow(example['merchant_id'])}"
     if "must" in example:
         yield "    # Whose messages are taken; write your own, since these are an example:"
         yield f"    # must: {_flow(example['must'])}"
@@ -160,7 +168,19 @@ def _has_key_file(provider: str) -> bool:
     signature = _signature(provider)
     if signature.get("scheme") == "jwt":
         return not str(signature["algorithms"][0]).startswith("HS")
-    return provider == "midtrans-snap" or signature.get("scheme") in PUBLIC_KEY_SCHEMES
+    return _signs_snap(provider) or signature.get("scheme") in PUBLIC_KEY_SCHEMES
+
+
+def _signs_snap(provider: str) -> bool:
+    """Return whether the provider signs BI-SNAP with a private key."""
+    if provider not in presets.files():
+        return provider == "midtrans-snap"
+    return not _asks_for_token(provider) and "snap" in presets.example(provider)["provider"]
+
+
+def _asks_for_token(provider: str) -> bool:
+    """Return whether the provider asks for an access token, which it signs BI-SNAP with."""
+    return provider in presets.files() and "tokens" in presets.example(provider)
 
 
 def _trial_secret(provider: str, environment: str | None) -> str:
@@ -289,8 +309,22 @@ def _asked(ask: _Interview, directory: Path) -> Answers:
     signed_url = None
     if provider in presets.files() and "public_url" in presets.example(provider):
         signed_url = ask.ask("The URL that is registered at the provider", None, public_url)
+    client_id = None
+    if _asks_for_token(provider):
+        example = str(presets.example(provider)["tokens"]["client_id"])
+        client_id = ask.ask("The client id that it asks for a token by", example, str)
     upstream = ask.ask("Deliver to", "http://127.0.0.1:8081/webhooks", upstream_url)
-    return Answers(provider, environment, front, networks, certificate, key, signed_url, upstream)
+    return Answers(
+        provider,
+        environment,
+        front,
+        networks,
+        certificate,
+        key,
+        signed_url,
+        upstream,
+        client_id,
+    )
 
 
 def _asked_secrets(ask: _Interview, answers: Answers, directory: Path) -> dict[str, bytes]:
@@ -303,18 +337,27 @@ def _asked_secrets(ask: _Interview, answers: Answers, directory: Path) -> dict[s
         trial = _trial_secret(provider, answers.environment)
         told = "a random one, to try it with"
         secret = ask.ask("Secret", trial, str, hidden=True, told=told)
-        return found | {provider: f"{secret}\n".encode(errors="surrogateescape")}
-    if provider == "midtrans-snap":
-        question, told = "File with Midtrans's public key", "a new pair, to try it with"
-        file = ask.ask(
-            question, "", lambda answer: answer and _file_in(directory)(answer), told=told
-        )
-        if not file:
-            public, private = _trial_pair()
-            return found | {provider: public.encode(), f"{provider}-private.pem": private}
-    else:
-        file = ask.ask("File with the sender's public key", None, _file_in(directory))
+        found |= {provider: f"{secret}\n".encode(errors="surrogateescape")}
+        if answers.client_id is None:
+            return found
+        return found | _asked_pair(ask, directory, provider, f"{provider}-public.pem")
+    if _signs_snap(provider):
+        return found | _asked_pair(ask, directory, provider, provider)
+    file = ask.ask("File with the sender's public key", None, _file_in(directory))
     return found | {provider: (directory / file).read_bytes()}
+
+
+def _asked_pair(
+    ask: _Interview, directory: Path, provider: str, public_name: str
+) -> dict[str, bytes]:
+    """Return the file with the sender's public RSA key; without one, a new pair of both."""
+    whose = "Midtrans's" if provider == "midtrans-snap" else "the sender's"
+    question, told = f"File with {whose} public key", "a new pair, to try it with"
+    file = ask.ask(question, "", lambda answer: answer and _file_in(directory)(answer), told=told)
+    if file:
+        return {public_name: (directory / file).read_bytes()}
+    public, private = _trial_pair()
+    return {public_name: public.encode(), f"{provider}-private.pem": private}
 
 
 # ---- the verb -------------------------------------------------------------------------------

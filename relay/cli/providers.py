@@ -20,9 +20,11 @@ from relay.cli.output import (
     print_table,
 )
 from relay.config import presets
+from relay.config.checks_snap import sender_issues
 from relay.config.file_text import MAX_FILE_BYTES, decode
 from relay.config.inline_provider import InlineProvider as Section
 from relay.config.inline_provider import Must, MustBe, MustBeOneOf
+from relay.config.snap_sender import SnapSender
 from relay.config.validation import validate
 from relay.config.yaml_document import (
     TOP,
@@ -138,7 +140,7 @@ def _read(path: Path) -> Document:
 def _find(document: Document, source: SourceMap) -> tuple[Location, str | None]:
     """Return the location of the one description, and the public_url beside it."""
     data = document.data if isinstance(document.data, dict) else {}
-    if "signature" in data:
+    if "signature" in data or "snap" in data:
         return (), None
     if isinstance(data.get("provider"), dict):
         return ("provider",), None
@@ -191,7 +193,11 @@ def _required(data: object, block: Location) -> dict[str, str]:
     What cannot be read is left out: the rest of a file is not validated.
     """
     endpoint: Any = _value_at(data, block[:-1]) if len(block) == len(_BLOCK) else {}
-    found = {}
+    names = {"merchant_id": "merchantId", "partner_id": "X-PARTNER-ID"}
+    found = {names[key]: str(endpoint[key]) for key in names if key in endpoint}
+    tokens = endpoint.get("tokens")
+    if isinstance(tokens, dict) and "client_id" in tokens:
+        found["X-CLIENT-KEY"] = str(tokens["client_id"])
     for each in endpoint.get("must") or ():
         with suppress(ValidationError):
             rule = _MUST.validate_python(each).rule()
@@ -228,6 +234,9 @@ def _validated(
     }
     checked = validate(whole, base)
     section = None if checked.settings is None else checked.settings.endpoints[0].provider
+    if isinstance(section, SnapSender):
+        wrong = (*checked.issues, *sender_issues(section, _BLOCK))
+        return (None if wrong else section.provider()), wrong
     if checked.issues or not isinstance(section, Section):
         return None, checked.issues
     description = section.description()

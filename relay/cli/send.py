@@ -5,7 +5,7 @@ import os
 import ssl
 import sys
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
@@ -34,10 +34,12 @@ from relay.cli.progress import progress
 from relay.cli.providers import Described, named_or_described, trusts_loopback
 from relay.cli.send_endpoint import (
     Target,
+    asking_for_token,
     endpoint_of,
     forwarding,
     loopback,
     public_url_of,
+    signing,
     target,
 )
 from relay.cli.send_proxy import passing_on
@@ -47,7 +49,7 @@ from relay.core.errors import RelayError
 from relay.core.request import ForwardedHeader
 from relay.core.secret import Secret
 from relay.core.urls import appended
-from relay.providers import Sample, SampleOrder
+from relay.providers import AsksForToken, Sample, SampleOrder
 
 #: Midtrans gives up after 15 s, Vipps after 10 s.
 _TIMEOUT = ClientTimeout(total=15)
@@ -183,26 +185,27 @@ def send(
         raise typer.BadParameter(f'--to: "{to}" is no URL; write it as https://host/path')
     if source is not None and not _is_address(source):
         raise typer.BadParameter(f'--from: "{source}" is no IP address')
-    if secret is not None and key is not None:
-        raise typer.BadParameter("give --secret, or --key where a private key signs")
     try:
         given = None if secret is None else Secret(secret)
-        given = given if key is None else Secret(_read(key))
+        private = None if key is None else Secret(_read(key))
         if endpoint is not None and provider is not None:
             raise typer.BadParameter("name a provider or an --endpoint, not both")
         if endpoint is None and provider is not None and to is None:
             named_or_described(provider)
             endpoint = endpoint_of(as_written(config), provider, config)
         if endpoint is None:
-            found = _named(provider, to, given, source)
+            found = _named(provider, to, given, source, private)
         else:
-            found = target(load_settings(config), endpoint, to, given, source)
+            found = target(load_settings(config), endpoint, to, given, source, key=private)
         made = {**found.changes, **_changes(changes or [])}
-        order = SampleOrder(found.signed_url, found.secret, SystemClock().now(), made)
-        sample = found.provider.sample(order)
+        order = SampleOrder(found.signed_url, found.secret, SystemClock().now(), made, key=private)
+        client = source or found.client
+        sample = _sample(found, order, client)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    client = source or found.client
+    except Unsent as error:
+        complain(f"relay send: {error}")
+        sys.exit(1)
     try:
         answers = asyncio.run(_post(repeat, found, sample, client))
     except Unsent as error:
@@ -216,10 +219,16 @@ def send(
     sys.exit(0 if all(answer.status // 100 == 2 for answer in answers) else 1)  # noqa: PLR2004
 
 
-def _named(word: str | None, to: str | None, secret: Secret | None, source: str | None) -> Target:
+def _named(
+    word: str | None,
+    to: str | None,
+    secret: Secret | None,
+    source: str | None,
+    key: Secret | None,
+) -> Target:
     """Return the target of a call without a configuration.
 
-    source: the client that the caller names.
+    source: the client that the caller names. key: a private key.
 
     Raises:
         ValueError: something is missing, or there is no such provider.
@@ -229,6 +238,7 @@ def _named(word: str | None, to: str | None, secret: Secret | None, source: str 
     found = named_or_described(word)
     if to is None:
         raise ValueError("give the URL of the endpoint with --to, or name an --endpoint")
+    secret = signing(found.provider, secret, key)
     if secret is None:
         if found.provider.info.secrets != "none":
             raise ValueError("give --secret, or --key where a private key signs")
@@ -275,6 +285,31 @@ def _public_url(provider: str, to: str) -> str | None:
 def _configuration_here() -> Path:
     """Return the file that verbs read when none is named."""
     return Path(os.environ.get("RELAY_CONFIG") or DEFAULT_CONFIG)
+
+
+def _sample(found: Target, order: SampleOrder, client: str | None) -> Sample:
+    """Return a signed sample; of a sender that asks for an access token, once it has one.
+
+    Raises:
+        ValueError: it cannot be made of this.
+        Unsent: there is no answer to the question for a token, or none with one.
+    """
+    if (asking := asking_for_token(found.provider)) is not None:
+        request = asking.token_request(order)
+        order = replace(order, token=asyncio.run(_token(found, asking, request, client)))
+    return found.provider.sample(order)
+
+
+async def _token(
+    found: Target, asking: AsksForToken, request: Sample, client: str | None
+) -> Secret:
+    """Ask for the access token that samples are signed with. Raises `Unsent` without one."""
+    (reply,) = await _post(1, found, request, client)
+    token = asking.token_in(reply.body.encode())
+    if token is None:
+        raise Unsent(f"asked for an access token, and was answered {reply.status} {reply.body}")
+    complain(f"relay send: asked for an access token below {found.url}, and was given one")
+    return token
 
 
 async def _post(repeat: int, found: Target, sample: Sample, client: str | None) -> list[Reply]:

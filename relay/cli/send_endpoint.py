@@ -19,7 +19,7 @@ from relay.config import Endpoint, Settings, provider_of
 from relay.config.listener_settings import Listener
 from relay.core.request import Address, ForwardedHeader
 from relay.core.secret import Secret
-from relay.providers import Provider
+from relay.providers import AsksForToken, Provider
 
 #: Where every address is admitted and none is listed (TEST-NET-1, RFC 5737).
 _ANY = ip_address("192.0.2.1")
@@ -56,10 +56,13 @@ def target(
     to: str | None = None,
     secret: Secret | None = None,
     client: str | None = None,
+    *,
+    key: Secret | None = None,
 ) -> Target:
     """Return how to reach the endpoint of this name on this machine, or at the URL `to`.
 
-    secret, client: in place of the file's secret, and of an address that it admits.
+    secret, client: in place of the file's secret, and of an address that it admits. key: a private
+    key, which is signed with where the file has the public one.
 
     Raises:
         Unreachable: there is no such endpoint, or the file does not say how.
@@ -69,6 +72,8 @@ def target(
     if endpoint is None:
         names = (each.name for each in settings.endpoints)
         raise Unreachable(unknown_endpoint(name, names))
+    provider = provider_of(endpoint)
+    given = signing(provider, secret, key)
     if to is None:
         listener = _listener(settings)
         here = listener.bind.from_here
@@ -81,19 +86,38 @@ def target(
         "callback": endpoint.callback,
         "X-PARTNER-ID": endpoint.partner_id,
         "merchantId": endpoint.merchant_id,
+        "X-CLIENT-KEY": None if endpoint.tokens is None else endpoint.tokens.client_id,
         **dict(_required(endpoint)),
     }
     return Target(
-        provider_of(endpoint),
+        provider,
         url,
         endpoint.public_url or url,
-        secret or _secret(endpoint),
+        given or _secret(endpoint),
         client or _client(settings, endpoint, peer, proxy_protocol=proxy_protocol),
         settings.forwarded_header,
         certificate,
         {name: value for name, value in asked.items() if value is not None},
         proxy_protocol,
     )
+
+
+def asking_for_token(provider: Provider) -> AsksForToken | None:
+    """Return the provider if it asks for an access token before it sends anything."""
+    return provider if isinstance(provider, AsksForToken) and provider.asks_for_token else None
+
+
+def signing(provider: Provider, secret: Secret | None, key: Secret | None) -> Secret | None:
+    """Return what the caller has given to sign messages with; None where that is nothing.
+
+    Raises:
+        ValueError: both, where one of them signs. Only who asks for a token needs both.
+    """
+    if asking_for_token(provider) is not None:
+        return secret
+    if secret is not None and key is not None:
+        raise ValueError("give --secret, or --key where a private key signs")
+    return secret or key
 
 
 def public_url_of(data: object, provider: str, path: str) -> str | None:

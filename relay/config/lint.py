@@ -24,6 +24,7 @@ from relay.config.certificate_files import Certificate
 from relay.config.endpoints import endpoint_options
 from relay.config.inline_provider import InlineProvider
 from relay.config.lint_credentials import EXPIRY_NOTICE, credential_advice
+from relay.config.lint_merchants import merchant_advice
 from relay.config.lint_privacy import privacy_advice
 from relay.config.lint_routes import route_advice
 from relay.config.lint_secrets import secret_advice
@@ -115,7 +116,7 @@ def endpoint_advice(
         yield from _path(endpoint, known, location)
         yield from _window(settings, endpoint, known, location)
         yield from _unconfirmed(endpoint, known, location)
-        yield from _any_merchant(endpoint, location)
+        yield from merchant_advice(endpoint, location)
         if known.name not in reviewed and today - known.reviewed > REVIEW_INTERVAL:
             reviewed.add(known.name)
             message = (
@@ -200,32 +201,6 @@ def _unconfirmed(endpoint: Endpoint, info: ProviderInfo, location: Location) -> 
             " status} asks before delivery"
         )
         yield Advice((*location, "provider"), "unconfirmed", message)
-
-
-def _any_merchant(endpoint: Endpoint, location: Location) -> Iterator[Advice]:
-    """Yield that a key which serves all customers of a sender says nothing of whose message it is.
-
-    An RSA key is such a key as a rule.
-    """
-    if not endpoint.secrets or endpoint.must or endpoint.merchant_id is not None:
-        return
-    described = endpoint.provider
-    if described == "midtrans-snap":
-        message = (
-            "the signature does not say whose payment it is: where Midtrans' key serves several"
-            " merchants, anybody's message is taken; set merchant_id"
-        )
-        yield Advice((*location, "provider"), "any-merchant", message)
-    elif (
-        isinstance(described, InlineProvider)
-        and described.signature.scheme == "rsa"
-        and not described.must
-    ):
-        message = (
-            "the sender's key signs for all of its customers, and anybody's message is taken; set"
-            " must to a field that names yours"
-        )
-        yield Advice((*location, "provider"), "any-merchant", message)
 
 
 def _members(endpoint: Endpoint, info: ProviderInfo, location: Location) -> Iterator[Advice]:

@@ -1,9 +1,11 @@
 """The keys of a sender that speaks BI-SNAP, and of the access tokens that it asks for."""
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from relay.config.about_sender import About
 from relay.config.inline_provider import ONLY, Networks
 from relay.config.types import Duration, Label, SecretText, Section, default
 from relay.providers import Environment, TokenRules
@@ -58,11 +60,26 @@ class SnapSender(Section):
     snap: Snap = Field(
         description="What it does of BI-SNAP.", examples=[{"signature": "symmetric"}]
     )
+    about: About | None = default(None, description="What is known of the sender.")
 
     def provider(self) -> SnapProvider:
         """Return the provider that this describes."""
         environments = {name: each.environment() for name, each in self.networks.items()}
-        return described(self.name, environments or {ONLY: Environment()}, self.snap.dialect())
+        dialect = self.snap.dialect()
+        found = described(self.name, environments or {ONLY: Environment()}, dialect)
+        if self.about is None:
+            return found
+        about = self.about
+        info = replace(
+            found.info,
+            title=about.title,
+            document=about.documents[0] if about.documents else found.info.document,
+            documents=about.documents[1:],
+            reviewed=about.reviewed or found.info.reviewed,
+            traps=about.traps,
+            vector=about.vector or "",
+        )
+        return SnapProvider(info, dialect, "the sender")
 
 
 class AccessTokens(Section):

@@ -120,6 +120,8 @@ def test_two_calls_make_two_secrets(directory: Path) -> None:
         ("github", ()),
         ("standard-webhooks", ()),
         ("midtrans-snap", ("--key", "secrets/midtrans-snap-private.pem")),
+        ("snap", ("--key", "secrets/snap-private.pem")),
+        ("doku", ("--key", "secrets/doku-private.pem")),
     ],
 )
 async def test_what_is_written_is_served_and_sent_to(

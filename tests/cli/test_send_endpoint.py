@@ -180,7 +180,7 @@ def test_the_address_is_forwarded_as_the_file_says() -> None:
         (("midtrans", "--secret", "s"), "give the URL of the endpoint with --to"),
         (("--endpoint", "midtrans"), "has a fixed port"),
         (("--endpoint", "vips", "--to", "http://127.0.0.1:1"), 'did you mean "vipps"?'),
-        (("--endpoint", "midtrans", "--secret", "a", "--key", "b"), "give --secret, or --key"),
+        (("--endpoint", "midtrans", "--secret", "a", "--key", __file__), "give --secret, or --key"),
     ],
 )
 def test_a_call_that_lacks_something_says_what(

@@ -136,6 +136,7 @@ EXAMPLES: Mapping[str, object] = {
     "Limits.json_keys": 20_000,
     "PostgresSpool.kind": "postgres",
     "Settings.state_dir": "/var/lib/relay",
+    "SnapSender.about": {"title": "The bank example.com"},
     "Signature.strip_prefix": "whsec_",
 }
 

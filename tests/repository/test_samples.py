@@ -26,7 +26,8 @@ SAMPLES = [
     for line in block.text.replace("\\\n", "").splitlines()
     if line.startswith("relay send") and not line.endswith("--endpoint vipps")
 ]
-ENVIRON = {name: secret_for(name) for name in ("MIDTRANS_SERVER_KEY", "GITHUB_WEBHOOK_SECRET")}
+_NEEDED = ("MIDTRANS_SERVER_KEY", "GITHUB_WEBHOOK_SECRET", "SNAP_CLIENT_SECRET")
+ENVIRON = {name: secret_for(name) for name in _NEEDED}
 
 
 def _endpoints() -> list[dict[str, Any]]:
@@ -34,7 +35,7 @@ def _endpoints() -> list[dict[str, Any]]:
     found = [block.text for block in pages.blocks("yaml", (PAGE,))]
     found.append((pages.ROOT / "config/senders/github.yaml").read_text())
     every = [each for text in found for each in yaml.safe_load(text).get("endpoints", [])]
-    chosen = [each for each in every if each["name"] in ("midtrans", "snap", "github")]
+    chosen = [each for each in every if each["name"] in ("midtrans", "snap", "bank", "github")]
     # Nobody may be asked from here, and the answer does not wait for it.
     return [{key: each[key] for key in each if key != "confirm"} for each in chosen]
 
@@ -47,9 +48,10 @@ def _write(directory: Path) -> str:
         private.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     (directory / "keys").mkdir()
-    (directory / "keys/midtrans-snap.pem").write_bytes(
-        private.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
-    )
+    for name in ("midtrans-snap", "bank"):
+        (directory / f"keys/{name}.pem").write_bytes(
+            private.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+        )
     whole = yaml.safe_load((pages.ROOT / "config/relay.minimal.yaml").read_text())
     bind = f"127.0.0.1:{free_port()}"
     whole |= {"listen": [{"bind": bind}], "admin": {"bind": "127.0.0.1:0"}}
@@ -63,6 +65,7 @@ async def test_every_sample_is_accepted(tmp_path: Path) -> None:
     assert [line.split()[2:4] for line in SAMPLES] == [
         ["--endpoint", "midtrans"],
         ["--endpoint", "snap"],
+        ["--endpoint", "bank"],
         ["config/senders/github.yaml", "--to"],
     ]
     bind = _write(tmp_path)

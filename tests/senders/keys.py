@@ -7,7 +7,7 @@ says that its keys are written; a shared secret is text of the form that it says
 import re
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,16 +34,21 @@ _Private = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519Priva
 
 @dataclass(frozen=True)
 class SenderKeys:
-    """The keys of one sender. option: how `relay send` is told the sender's half."""
+    """The keys of one sender. option: how `relay send` is told the sender's half.
+
+    asking: of a sender that asks for an access token, the keys of that, besides.
+    """
 
     verifying: str
     signing: str
     option: str
+    asking: "SenderKeys | None" = None
 
     def options(self, directory: Path) -> list[str]:
         """Return the words of `relay send`, with a private key in a file of this directory."""
         if self.option != "--key":
-            return [self.option, self.signing] if self.signing else []
+            own = [self.option, self.signing] if self.signing else []
+            return [*own, *(() if self.asking is None else self.asking.options(directory))]
         file = directory / "private.pem"
         file.write_text(self.signing)
         return [self.option, str(file)]
@@ -72,8 +77,10 @@ def other_keys(name: str) -> SenderKeys:
     return _keys(name, f"another-secret-than-that-of-{name}-as-long")
 
 
-def _keys(name: str, text: str) -> SenderKeys:
+def _keys(name: str, text: str) -> SenderKeys:  # noqa: PLR0911 - one for each scheme
     provider = described(name)["provider"]
+    if "snap" in provider:
+        return _snap(text, symmetric=provider["snap"].get("signature") == "symmetric")
     signature = provider.get("signature", {}) if isinstance(provider, Mapping) else {}
     encoding = signature.get("secret_encoding", "text")
     prefix = signature.get("strip_prefix", "")
@@ -95,6 +102,11 @@ def _keys(name: str, text: str) -> SenderKeys:
     return _shared(prefix + text)
 
 
+def _snap(text: str, *, symmetric: bool) -> SenderKeys:
+    pair = _pair(rsa.generate_private_key(65537, 2048), "text", "")
+    return replace(_shared(text), asking=pair) if symmetric else pair
+
+
 def environ() -> dict[str, str]:
     """Return a value for every variable that a file of config/senders names."""
     named: dict[str, str] = {}
@@ -114,6 +126,12 @@ def write_key_files(name: str, directory: Path) -> None:
         found = _REFERENCE.fullmatch(each)
         if found is not None and found[1] == "file":
             (directory / found[2]).write_text(keys(name).verifying)
+    asking = keys(name).asking
+    for each in described(name).get("tokens", {}).get("keys", ()):
+        found = _REFERENCE.fullmatch(each)
+        assert found is not None
+        assert asking is not None
+        (directory / found[2]).write_text(asking.verifying)
 
 
 def _shared(text: str) -> SenderKeys:

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from relay.cli.providers import named_or_described
+from relay.cli.send_endpoint import asking_for_token
 from relay.config.inline_provider import InlineProvider
 from relay.core.clock import SystemClock
 from relay.core.secret import Secret
@@ -47,7 +48,15 @@ class Sender:
 
     def genuine(self) -> Sample:
         secret, now = Secret(keys(self.name).signing), SystemClock().now()
-        return self._found.provider.sample(SampleOrder(self.url, secret, now, self._found.changes))
+        order = SampleOrder(self.url, secret, now, self._found.changes)
+        if (asking := asking_for_token(self._found.provider)) is not None:
+            keys_of_questions = keys(self.name).asking
+            assert keys_of_questions is not None
+            question = replace(order, key=Secret(keys_of_questions.signing))
+            (reply,) = self.send(asking.token_request(question))
+            assert self.verdicts(1) == ["challenged"]
+            order = replace(order, token=asking.token_in(reply.body))
+        return self._found.provider.sample(order)
 
     def send(self, *samples: Sample, client: str | None = None) -> list[Reply]:
         """Send messages, as the proxy in front passes them on; a few at the same time."""

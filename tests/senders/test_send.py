@@ -29,7 +29,9 @@ def test_a_sample_of_every_file_is_stored_and_delivered(
         application(), [*words, *keys(name).options(tmp_path), "--format", "json"]
     )
     assert done.exit_code == 0, done.stderr
-    assert json.loads(done.stdout) == [{"status": 200, "body": "OK"}]
+    (answered,) = json.loads(done.stdout)
+    assert answered["status"] == 200
+    assert answered["body"] == "OK" or json.loads(answered["body"])["responseCode"][:3] == "200"
     stage.wait(stage.upstream.has_received(before + 1))
     assert stage.upstream.received[-1].values("Relay-Endpoint") == [name]
 

@@ -15,7 +15,7 @@ from relay.providers import (
     Provider,
     ProviderInfo,
 )
-from relay.providers.snap import ACCOUNT, DEBIT, LINK, QRIS, SERVICES, Dialect
+from relay.providers.snap import Dialect
 from relay.providers.snap.provider import HEADERS, WINDOW, SnapProvider, shapes
 
 # The page has no date of its own: this is the day it was read.
@@ -40,7 +40,6 @@ _PRODUCTION = (
 # fmt: on
 
 DIALECT: Final = Dialect(
-    services={path: SERVICES[path] for path in (DEBIT, QRIS, ACCOUNT, LINK)},
     echoed=("partnerServiceId", "customerNo", "virtualAccountNo", "trxId"),
 )
 

@@ -30,13 +30,12 @@ INQUIRY_SERVICE: Final = "24"
 LINK_SERVICE: Final = "88"
 ACCESS_SERVICE: Final = "73"
 
-#: The paths that senders append to a prefix, and the service code of each.
+#: The paths that senders append to a prefix, and the service code of each: those of events.
 SERVICES: Final[Mapping[str, str]] = MappingProxyType(
     {
         DEBIT: DEBIT_SERVICE,
         QRIS: QRIS_SERVICE,
         ACCOUNT: ACCOUNT_SERVICE,
-        INQUIRY: INQUIRY_SERVICE,
         LINK: LINK_SERVICE,
     }
 )
@@ -84,6 +83,7 @@ class Dialect:
     """What one sender does of SNAP.
 
     services: the code of each path that it appends.
+        Those of `QUESTIONS` are answered by the upstream.
     symmetric: it signs with a shared secret and an access token, not with a private key.
     token_path: where it asks for that token, below the prefix; None where it needs none.
     echoed: the fields that the answer to a virtual account's payment repeats.

@@ -64,6 +64,7 @@ _VERDICTS: Final[Mapping[Verdict, _Code]] = MappingProxyType(
         Verdict.ACCEPTED: _SUCCESS,
         Verdict.DUPLICATE: _SUCCESS,
         Verdict.PASSED: _SUCCESS,
+        Verdict.CHALLENGED: _SUCCESS,
         Verdict.CONFLICT: _CONFLICT,
         Verdict.UNAVAILABLE: _INTERNAL_ERROR,
     }

@@ -39,7 +39,6 @@ from relay.providers.snap.contents import (
     subject_of,
     trimmed,
 )
-from relay.providers.snap.token_requests import TokenRequests
 from relay.signatures import OnSigned, SignedText, Verifier, ignore_signed
 
 _SIGNED = ("body",)
@@ -52,7 +51,6 @@ class Checks:
 
     verifier: None where unsigned messages are accepted.
     prefix: the path of the public URL, where another one arrives here.
-    requests: answers questions for an access token; None where none is issued.
     issued: the access tokens that may be signed with; None where signatures are asymmetric.
     """
 
@@ -61,7 +59,6 @@ class Checks:
     prefix: str | None = None
     partner_id: str | None = None
     merchant_id: str | None = None
-    requests: TokenRequests | None = None
     issued: IssuedTokens | None = None
 
 
@@ -81,7 +78,6 @@ class SnapInspector:
         self._window = checks.window
         self._partner_id = checks.partner_id
         self._merchant_id = checks.merchant_id
-        self._requests = checks.requests
         self._symmetric = dialect.symmetric
         self._issued = checks.issued
 

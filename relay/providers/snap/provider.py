@@ -41,7 +41,12 @@ from relay.providers.snap import (
 )
 from relay.providers.snap.access_tokens import AccessTokens
 from relay.providers.snap.inspector import Checks, SnapInspector, string_to_sign
-from relay.providers.snap.token_requests import GRANT, TokenRequests, token_text
+from relay.providers.snap.token_requests import (
+    GRANT,
+    TokenChallenges,
+    TokenRequests,
+    token_text,
+)
 from relay.signatures import Verifier
 from relay.signatures.private_key import sign_rsa
 from relay.signatures.public_key import Rsa, UnusableKey
@@ -79,13 +84,11 @@ _EVENT_KEY: Final = (
 )
 _ASYMMETRIC: Final = (
     "RSA (PKCS#1 v1.5) with SHA-256 in Base64, in X-SIGNATURE, of {method}:{path_query}:"
-    "{sha256_hex:minified_body}:{header:X-TIMESTAMP}; the path is what the sender appends to the"
-    " prefix, or the whole one"
+    "{sha256_hex:minified_body}:{header:X-TIMESTAMP}"
 )
 _SYMMETRIC: Final = (
-    "HMAC-SHA512 in Base64, in X-SIGNATURE, of {method}:{path_query}:{bearer}:"
-    "{sha256_hex:minified_body}:{header:X-TIMESTAMP}; bearer is what Authorization holds, and was"
-    " issued here; the path is what the sender appends to the prefix, or the whole one"
+    "HMAC-SHA512 in Base64, in X-SIGNATURE, with the bearer in Authorization that was issued here,"
+    " of {method}:{path_query}:{bearer}:{sha256_hex:minified_body}:{header:X-TIMESTAMP}"
 )
 
 
@@ -133,24 +136,34 @@ class SnapProvider:
             if getattr(options, key) is not None:
                 raise ValueError(f"{key}: {message}")
         prefix = None if options.public_url is None else self._prefix(options.public_url)
-        rules, requests, issued = options.tokens, None, options.issued
-        if self._dialect.symmetric and rules is not None:
-            # Where none are kept, as in a command, none is known.
-            issued = issued or AccessTokens().of("", rules.client_id, rules.life)
-            try:
-                requests = TokenRequests(rules.client_id, rules.keys, issued)
-            except UnusableKey as error:
-                raise ValueError(f"tokens.keys.{error.position}: {error}") from None
+        self._requests(options)
         checks = Checks(
             verifier=self._verifier(options.secrets),
             window=options.window or WINDOW,
             prefix=prefix,
             partner_id=options.partner_id,
             merchant_id=options.merchant_id,
-            requests=requests,
-            issued=issued,
+            issued=options.issued,
         )
         return requiring(SnapInspector(self._dialect, checks), options.must)
+
+    def challenges(self, options: EndpointOptions) -> TokenChallenges | None:
+        """Return what answers questions for an access token; None where none is issued."""
+        requests = self._requests(options)
+        if requests is None or self._dialect.token_path is None or not options.secrets:
+            return None
+        return TokenChallenges(self._dialect.token_path, requests)
+
+    def _requests(self, options: EndpointOptions) -> TokenRequests | None:
+        rules = options.tokens
+        if not self._dialect.symmetric or rules is None:
+            return None
+        # Where none are kept, as in a command, none is good.
+        issued = options.issued or AccessTokens().of("", rules.client_id, rules.life)
+        try:
+            return TokenRequests(rules.client_id, rules.keys, issued)
+        except UnusableKey as error:
+            raise ValueError(f"tokens.keys.{error.position}: {error}") from None
 
     def _verifier(self, secrets: tuple[Secret, ...]) -> Verifier | None:
         if not secrets:

@@ -14,7 +14,7 @@ from relay.core import strict_json
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Ack, Delivery
 from relay.core.secret import Secret
-from relay.providers import IssuedTokens, Window
+from relay.providers import Answered, IssuedTokens, Window
 from relay.providers.snap import ACCESS_SERVICE, CLIENT, SIGNATURE, TIMESTAMP, stamp
 from relay.providers.snap.contents import KEYS, check_age, missing, parse_time
 from relay.signatures import OnSigned, SignedText, ignore_signed
@@ -73,6 +73,22 @@ class TokenRequests:
             "application/json",
             ((TIMESTAMP, stamp(received_at)), (CLIENT, client)),
         )
+
+
+class TokenChallenges:
+    """The questions for an access token as challenges: answered at once, and no event."""
+
+    def __init__(self, path: str, requests: TokenRequests) -> None:
+        self._path = path
+        self._requests = requests
+
+    def find(self, delivery: Delivery) -> int | None:
+        return 0 if delivery.remainder == self._path else None
+
+    def answer(self, delivery: Delivery) -> Answered | None:
+        if self.find(delivery) is None:
+            return None
+        return Answered(0, self._requests.answer(delivery))
 
 
 def token_text(client_id: str, signed_at: str) -> bytes:

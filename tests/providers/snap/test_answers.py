@@ -9,7 +9,8 @@ from relay.providers.snap.answers import Answers
 from tests.contracts.provider import NOW, RULINGS
 from tests.harness.deliveries import AnswerContext
 
-ANSWERS = Answers(Dialect(symmetric=True, token_path=ACCESS))
+CODES = {**SERVICES, INQUIRY: "24", ACCESS: "73"}
+ANSWERS = Answers(Dialect(services={**SERVICES, INQUIRY: "24"}, symmetric=True, token_path=ACCESS))
 
 
 def code(ack: Ack) -> str:
@@ -18,9 +19,9 @@ def code(ack: Ack) -> str:
     return str(said["responseCode"])
 
 
-@pytest.mark.parametrize("path", [*SERVICES, ACCESS, "/other", ""])
+@pytest.mark.parametrize("path", [*CODES, "/other", ""])
 def test_a_code_begins_with_its_status_and_names_its_service(path: str) -> None:
-    service = {**SERVICES, ACCESS: "73"}.get(path, "00")
+    service = CODES.get(path, "00")
     for result in RULINGS:
         ack = ANSWERS.answer(result, AnswerContext(path, b"{}", NOW))
         assert code(ack)[:5] == f"{ack.status}{service}"

@@ -67,12 +67,20 @@ class TestSymmetric(ProviderContract):
 # ---- facts ----------------------------------------------------------------------------------
 
 
-def test_a_question_is_passed_on_and_a_token_is_asked_for_by_its_path() -> None:
+def test_a_token_is_asked_for_by_its_path() -> None:
     shapes = {shape.path: shape for shape in SYMMETRIC.info.shapes}
     assert shapes.keys() == {*SERVICES, "/v1.0/access-token/b2b"}
-    assert [path for path, shape in shapes.items() if shape.proxied] == [INQUIRY]
+    assert not any(shape.proxied for shape in shapes.values())
     assert [path for path, shape in shapes.items() if shape.tokens] == [LINK]
     assert {shape.path for shape in ASYMMETRIC.info.shapes} == {*SERVICES}
+
+
+def test_a_question_is_asked_of_the_upstream() -> None:
+    asking = described("asking", ENVIRONMENTS, Dialect(services={INQUIRY: "24", ACCOUNT: "25"}))
+    assert [shape.proxied for shape in asking.info.shapes] == [True, False]
+    sample = asking.sample(SampleOrder(URL, KEYS.signing, NOW, {"path": INQUIRY}))
+    found = asking.bind(EndpointOptions((KEYS.verifying,))).verify(delivery_of(sample))
+    assert found.key.startswith("24:")
 
 
 def test_paths_of_its_own() -> None:

@@ -5,7 +5,7 @@ from relay.providers.snap.samples import message
 from tests.contracts.provider import NOW
 
 
-@pytest.mark.parametrize("service", [*SERVICES.values(), "99"])
+@pytest.mark.parametrize("service", [*SERVICES.values(), "24", "99"])
 def test_each_service_has_a_message_that_is_new_each_time(service: str) -> None:
     assert message(service, NOW, {}) != message(service, NOW, {})
 
