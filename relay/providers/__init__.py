@@ -234,7 +234,7 @@ class Inspector(Protocol):
 
     @property
     def signs_query(self) -> bool:
-        """Whether the signature covers the query. A stored refusal keeps its query only then."""
+        """Whether the query is signed or read. A stored refusal keeps its query only then."""
 
     def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
         """Verify the delivery, and return its event key and what the signature covers.

@@ -10,6 +10,7 @@ import pytest
 
 from relay.app import builder
 from relay.config import Settings, provider_of
+from relay.config.inline_provider import InlineProvider, Signature
 from relay.config.loader import load
 from relay.config.routes import Route
 from relay.core.clock import SystemClock
@@ -225,6 +226,25 @@ def test_a_refusal_is_judged_as_it_came(name: str, settings: Settings) -> None:
         assert isinstance(still, NotTaken)
     gone = replace(kept, head=replace(kept.head, target="/elsewhere"))
     assert judge(settings).refusal(gone) == NotTaken(Reason.UNKNOWN_ENDPOINT, "")
+
+
+def test_what_a_masked_token_proved_is_judged_by_all_but_that(settings: Settings) -> None:
+    [block] = [each.provider for each in settings.endpoints if each.name == "tokens"]
+    assert isinstance(block, InlineProvider)
+    signature = Signature.model_validate({"scheme": "token", "from": {"json": "/t"}})
+    masked = block.model_copy(update={"signature": signature})
+    masking = changed(settings, "tokens", provider=masked)
+    kept = refused(settings, "tokens")
+    fitted = replace(kept, body=b'{"id": "1", "t": "***"}', signature_fits=True, secret=0)
+    assert judge(masking).refusal(fitted) == Taken("tokens", ("billing",), False, None)
+    spoilt = judge(masking).refusal(replace(fitted, body=b"no JSON"))
+    assert isinstance(spoilt, NotTaken)
+    assert spoilt.reason is Reason.BODY_MALFORMED
+    event = stored(masking, "tokens")
+    assert event.redacted == ("/t",)
+    assert judge(masking).event(event) == Unjudged("its token is not kept")
+    stranger = judge(masking).event(replace(event, body=b"no JSON"))
+    assert isinstance(stranger, NotTaken)
 
 
 def test_a_refusal_whose_token_fitted_is_judged_by_that(settings: Settings) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from relay.core.json_pointer import Pointer
 from relay.core.request import Headers
 from relay.providers import media_type
-from relay.providers.inline import Description, FormField, JsonField
+from relay.providers.inline import Description, FormField, JsonField, QueryField
 from relay.providers.inline.signed_text import Template
 
 
@@ -25,6 +25,19 @@ def reads_form(description: Description) -> bool:
     return (
         any(isinstance(field, FormField) for field in needed) or _template(description).reads_form
     )
+
+
+def reads_query(description: Description) -> bool:
+    """Tell whether a message cannot be verified again, or named, without its query.
+
+    A token in it does not count: it is kept nowhere.
+    """
+    rule = description.signature
+    named = (*description.event_key, *description.references)
+    needed = named if rule.is_token else (*_proofs(description), *named)
+    if any(isinstance(field, QueryField) for field in needed):
+        return True
+    return rule.signs_text and _template(description).signs_query
 
 
 def takes_list(description: Description) -> bool:

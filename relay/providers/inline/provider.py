@@ -33,7 +33,7 @@ from relay.providers.inline import (
     Source,
 )
 from relay.providers.inline.ambiguity import needs_url
-from relay.providers.inline.bodies import reads_json, takes_list, type_check
+from relay.providers.inline.bodies import reads_json, reads_query, takes_list, type_check
 from relay.providers.inline.challenge_problems import may_sign
 from relay.providers.inline.challenge_rules import HEAD
 from relay.providers.inline.challenges import Challenges
@@ -74,7 +74,7 @@ class _InlineInspector(PlainAnswers):
         rule = description.signature
         self._token_mask = token_mask(rule)
         self._is_each = has_stars(rule.source)
-        self.signs_query = rule.signs_text and Template(rule.signed).signs_query
+        self.signs_query = reads_query(description)
         self._check_type = None if signature is None else type_check(description)
         self._takes_list = takes_list(description)
 

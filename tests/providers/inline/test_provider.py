@@ -24,6 +24,7 @@ from relay.providers.inline import (
     HeaderFields,
     JsonField,
     JwtRule,
+    QueryField,
     SignatureRule,
     TimeRule,
 )
@@ -302,3 +303,8 @@ def test_a_query_is_signed_where_the_template_has_it() -> None:
         assert not bound(described(signed=signed), "key").signs_query
     assert not bound(described(signed="{public_url}{body}")).signs_query
     assert not bound(described(scheme="token"), "key").signs_query
+    assert not bound(described(scheme="token", source=QueryField("t")), "key").signs_query
+    assert bound(described(source=QueryField("s")), "key").signs_query
+    assert bound(described(event_key=(QueryField("id"),)), "key").signs_query
+    named = replace(described(), references=(QueryField("id"),))
+    assert bound(named, "key").signs_query
