@@ -70,6 +70,8 @@ def _verdict_text(found: Walk) -> str:
         return f"refuse, {found.reason.value}"
     if found.health:
         return "answered 200, and no delivery"
+    if found.is_challenge:
+        return "answered 200, and no event"
     verdict = "accept" if found.client_known else "accept, from an allowed address"
     goes = found.destinations
     return f"{verdict}, and deliver nowhere" if goes and not goes.upstreams else verdict

@@ -18,8 +18,10 @@ Status = Mapping[str, Any]
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
 
-#: Verdicts that count as turned away; all others as taken.
+#: Verdicts that count as turned away.
 _AWAY: Final = ("refused", "unavailable")
+#: What was answered and is no event. All other verdicts count as taken.
+_NO_EVENT: Final = "challenged"
 
 
 #: The least width of a terminal that shows all columns.
@@ -121,7 +123,7 @@ def _endpoints(rows: Sequence[Mapping[str, Any]], now: datetime, *, wide: bool) 
         cells = [
             row["name"],
             _ago(row["last_delivery_at"], now),
-            sum(verdicts.values()) - away,
+            sum(verdicts.values()) - away - verdicts.get(_NO_EVENT, 0),
             away,
             row["allowlist"]["addresses"],
             _seconds(row["allowlist"]["age_seconds"]),

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
-from relay.config import checks
+from relay.config import checks, checks_challenges
 from relay.config import endpoints as endpoint_checks
 from relay.config.endpoints import provider_of
 from relay.config.file_text import MAX_FILE_BYTES, as_written, read_text
@@ -139,6 +139,7 @@ def _cross_checks(settings: Settings, document: Document, source: SourceMap) -> 
     issues += checks.sealing_key_issues(settings)
     for at, endpoint in enumerate(settings.endpoints):
         issues += endpoint_checks.issues(endpoint, ("endpoints", at))
+    issues += checks_challenges.issues(settings)
     claimed = endpoint_checks.claimed_paths(settings.endpoints)
     issues += overlap_issues(claimed, place)
     return issues

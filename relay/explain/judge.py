@@ -169,7 +169,8 @@ class Judge:
                 return unknown
             if len(body) > self._max_body:
                 return NotTaken(Reason.BODY_TOO_LARGE, f"{len(body)} bytes")
-            return self._verify(match, head, client, body, refused)
+            challenge = _challenge(match, head, client, body)
+            return challenge or self._verify(match, head, client, body, refused)
         except Refusal as refusal:
             return NotTaken(refusal.reason, refusal.detail)
 
@@ -262,6 +263,22 @@ def _check_address(endpoint: Endpoint, client: ClientAddress) -> Unjudged | None
     if found.reason is Reason.SOURCE_UNKNOWN:
         return Unjudged(f"{found.detail} in state_dir")
     raise Refusal(found.reason, f"{client.text} is in no entry")
+
+
+def _challenge(
+    match: EndpointMatch[Endpoint], head: RequestHead, client: ClientAddress, body: bytes
+) -> Taken | None:
+    """Return how it is taken if it is a challenge, which is answered and never stored."""
+    endpoint = match.endpoint
+    if endpoint.challenges is None:
+        return None
+    limits = endpoint.json_limits
+    delivery = Delivery(endpoint.name, head, client, match.remainder, body, limits)
+    number = endpoint.challenges.find(delivery)
+    if number is None:
+        return None
+    by = f"challenge.{number} answers it, and it is stored nowhere"
+    return Taken(endpoint.name, (), passed=False, hold=None, by=by)
 
 
 def _verified(

@@ -38,6 +38,7 @@ from relay.ingest.admission import (
     verify_delivery,
 )
 from relay.ingest.endpoint_paths import EndpointMatch, EndpointPaths
+from relay.providers import Challenges
 from relay.signatures import SignedText
 
 # ---- results --------------------------------------------------------------------------------
@@ -66,6 +67,7 @@ class Walk:
 
     client_known: whether the client's address was known, so that the allowlist could be checked.
     health: it is no delivery but a health check, which is answered to every client.
+    is_challenge: it would be answered, and is no event.
     nearest: hints at changes under which it would be accepted.
     destinations: where it would go, if it is taken and delivered.
     """
@@ -75,6 +77,7 @@ class Walk:
     reason: Reason | None = None
     client_known: bool = True
     health: bool = False
+    is_challenge: bool = False
     nearest: list[str] = field(default_factory=list)
     destinations: Destinations | None = None
 
@@ -242,6 +245,8 @@ class Walker:
             *token_values(configured, delivery),
         ]
         self._mask = Mask(secrets, head.headers, token_fields(configured))
+        if endpoint.challenges is not None and self._challenge(endpoint.challenges, delivery):
+            return
         tried: list[SignedText] = []
         try:
             found: VerifiedDelivery | Refusal = verify_delivery(
@@ -278,6 +283,24 @@ class Walker:
         self._add_step("event key", OK, f"{verified.key}{more}{test}{held}")
         if not verified.test:
             self._goes(endpoint, found, redaction)
+
+    def _challenge(self, challenges: Challenges, delivery: Delivery) -> bool:
+        """Say what becomes of a challenge; return whether it is one, or no event either."""
+        number = challenges.find(delivery)
+        name = "challenge" if number is None else f"challenge.{number}"
+        try:
+            answered = challenges.answer(delivery)
+        except Refusal as refusal:
+            self._refuse(name, refusal)
+            return True
+        if answered is None:
+            return False
+        by = "unsigned" if answered.secret is None else f"fits secrets.{answered.secret}"
+        size = len(answered.ack.body)
+        detail = f"{by}; answered at once with {size} bytes, stored and delivered nowhere"
+        self._add_step(name, OK, detail)
+        self._walk.is_challenge = True
+        return True
 
     def _goes(self, endpoint: Endpoint, event: VerifiedDelivery, redaction: Redaction) -> None:
         """Record where it goes, and which route says so."""

@@ -146,5 +146,5 @@ def allowed(name: str) -> set[str]:
 
 def secret_for(variable: str) -> str:
     """Return what could stand in this variable."""
-    # Text, hexadecimal digits and Base64 at once.
-    return "0123456789abcdef" * 4
+    # Text, hexadecimal digits and Base64 at once. What a challenge signs with is its own.
+    return ("fedcba9876543210" if "CHECK" in variable else "0123456789abcdef") * 4

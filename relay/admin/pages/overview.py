@@ -41,7 +41,7 @@ _URGENT: Final = frozenset(
 #: The verdicts that have a column, in their order.
 _VERDICTS: Final = (
     *(Verdict.ACCEPTED, Verdict.DUPLICATE, Verdict.CONFLICT, Verdict.PASSED),
-    *(Verdict.REFUSED, Verdict.UNAVAILABLE),
+    *(Verdict.CHALLENGED, Verdict.REFUSED, Verdict.UNAVAILABLE),
 )
 
 #: Endpoints that are shown: a page of thousands would hold up deliveries.
