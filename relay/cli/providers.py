@@ -328,6 +328,7 @@ def show(
     rows += [("source", each) for each in (info.document, *info.documents) if each]
     if (reviewed := _reviewed(info)) is not None:
         rows.append(("reviewed", reviewed))
+    rows += [("challenge", each) for each in info.challenges]
     rows += [("trap", trap) for trap in info.traps]
     if info.vector:
         rows.append(("published message", info.vector))
@@ -385,6 +386,7 @@ def _as_json(info: ProviderInfo) -> dict[str, object]:
         "document": info.document,
         "documents": list(info.documents),
         "reviewed": (reviewed := _reviewed(info)) and reviewed.isoformat(),
+        "challenges": list(info.challenges),
         "traps": list(info.traps),
         "vector": info.vector,
         "environments": {

@@ -87,6 +87,7 @@ class ProviderInfo:
     reviewed: when it was last compared with them; `date.max` where that means nothing.
     traps: what users have to mind.
     vector: where a published signed message is from, or why there is none.
+    challenges: requests by which the sender tries an endpoint, and which hold no event.
     """
 
     name: str
@@ -108,6 +109,7 @@ class ProviderInfo:
     documents: tuple[str, ...] = ()
     traps: tuple[str, ...] = ()
     vector: str = ""
+    challenges: tuple[str, ...] = ()
     token_in_body: bool = False
     gzip: bool = False
 

@@ -171,3 +171,14 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
 def test_neither_a_name_nor_a_file() -> None:
     with pytest.raises(Unknown, match='no provider named "midtran", and no such file; did you'):
         named_or_described("midtran")
+
+
+def test_how_a_sender_tries_an_endpoint_is_told(relay: Invoke) -> None:
+    said = "answered where /event is endpoint.url_validation, if it is signed"
+    assert f"challenge\t{said}\n" in relay("providers", "show", "zoom").output
+    shown = orjson.loads(relay("providers", "show", "zoom", "--format", "json").output)
+    assert shown["challenges"] == [said]
+    (asana,) = orjson.loads(relay("providers", "show", "asana", "--format", "json").output)[
+        "challenges"
+    ]
+    assert asana == "answered where the header X-Hook-Secret is there, signed or not"

@@ -47,3 +47,19 @@ class ChallengeRule:
 
 #: What `HEAD` among the methods means: an answer to it has no body, and a request no event.
 HEAD: Final = ChallengeRule((MethodCondition("HEAD"),), signed=False)
+
+
+def told(rule: ChallengeRule) -> str:
+    """Return in words which requests are this challenge; a value that is a secret is not said."""
+    proof = "if it is signed" if rule.signed else "signed or not"
+    return f"answered where {' and '.join(map(_said, rule.when))}, {proof}"
+
+
+def _said(condition: RequestCondition) -> str:
+    if isinstance(condition, MethodCondition):
+        return f"the method is {condition.method}"
+    if condition.secrets:
+        return f"{condition} is a secret"
+    if condition.values:
+        return f"{condition} is {' or '.join(condition.values)}"
+    return f"{condition} is there"

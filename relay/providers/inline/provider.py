@@ -35,7 +35,7 @@ from relay.providers.inline import (
 from relay.providers.inline.ambiguity import needs_url
 from relay.providers.inline.bodies import reads_json, reads_query, takes_list, type_check
 from relay.providers.inline.challenge_problems import may_sign
-from relay.providers.inline.challenge_rules import HEAD
+from relay.providers.inline.challenge_rules import HEAD, told
 from relay.providers.inline.challenges import Challenges
 from relay.providers.inline.message import Message, has_stars
 from relay.providers.inline.problems import covered_fields, names_token, problems
@@ -204,6 +204,7 @@ class InlineProvider:
             documents=about.documents[1:],
             traps=about.traps,
             vector=about.vector,
+            challenges=tuple(map(told, described.challenges)),
             token_in_body=is_in_body(described.signature),
             gzip=described.gzip,
         )
