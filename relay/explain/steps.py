@@ -295,7 +295,8 @@ class Walker:
             return True
         if answered is None:
             return False
-        by = "unsigned" if answered.secret is None else f"fits secrets.{answered.secret}"
+        fits = answered.key if answered.secret is None else f"secrets.{answered.secret}"
+        by = "unsigned" if fits is None else f"fits {fits}"
         size = len(answered.ack.body)
         detail = f"{by}; answered at once with {size} bytes, stored and delivered nowhere"
         self._add_step(name, OK, detail)

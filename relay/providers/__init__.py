@@ -206,11 +206,13 @@ class Answered:
     """A challenge and its answer.
 
     number: its position among the challenges. secret: that of the secret that fitted.
+    key: what fitted instead, where none of the endpoint's secrets is asked for: `tokens.keys.0`.
     """
 
     number: int
     ack: Ack
     secret: int | None = None
+    key: str | None = None
 
 
 class Challenges(Protocol):

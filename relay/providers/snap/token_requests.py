@@ -39,7 +39,11 @@ class TokenRequests:
         self._issued = issued
 
     def answer(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Ack:
-        """Return the answer with a new token.
+        """Return the answer with a new token, as `judged` does."""
+        return self.judged(delivery, on_signed)[0]
+
+    def judged(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> tuple[Ack, int]:
+        """Return the answer with a new token, and the position of the key that fitted.
 
         Raises:
             Refusal: the question is not the client's own, or too old; or too many are asked.
@@ -55,7 +59,7 @@ class TokenRequests:
         text = token_text(client, signed_at)
         if on_signed is not ignore_signed:
             on_signed(SignedText((text,), signature))
-        self._rsa.verify(text, signature)
+        position = self._rsa.verify(text, signature)
         check_age(received_at - at, _WINDOW)
         message = strict_json.parse_object(delivery.body, delivery.json_limits)
         if message.get("grantType") != GRANT:
@@ -67,12 +71,9 @@ class TokenRequests:
             "tokenType": "Bearer",
             "expiresIn": str(int(self._issued.life.total_seconds())),
         }
-        return Ack(
-            200,
-            json.dumps(fields, separators=(",", ":")).encode(),
-            "application/json",
-            ((TIMESTAMP, stamp(received_at)), (CLIENT, client)),
-        )
+        headers = ((TIMESTAMP, stamp(received_at)), (CLIENT, client))
+        body = json.dumps(fields, separators=(",", ":")).encode()
+        return Ack(200, body, "application/json", headers), position
 
 
 class TokenChallenges:
@@ -88,7 +89,8 @@ class TokenChallenges:
     def answer(self, delivery: Delivery) -> Answered | None:
         if self.find(delivery) is None:
             return None
-        return Answered(0, self._requests.answer(delivery))
+        ack, position = self._requests.judged(delivery)
+        return Answered(0, ack, key=f"tokens.keys.{position}")
 
 
 def token_text(client_id: str, signed_at: str) -> bytes:

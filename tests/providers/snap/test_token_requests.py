@@ -10,9 +10,9 @@ from relay.core.errors import Reason, Refusal
 from relay.core.request import Ack, Delivery, Headers
 from relay.core.secret import Secret
 from relay.providers import Sample, SampleOrder
-from relay.providers.snap import ACCESS, stamp
+from relay.providers.snap import ACCESS, QRIS, stamp
 from relay.providers.snap.access_tokens import MAX_RATE, EndpointTokens
-from relay.providers.snap.token_requests import TokenRequests
+from relay.providers.snap.token_requests import TokenChallenges, TokenRequests
 from relay.signatures import SignedText
 from relay.signatures.private_key import sign_rsa
 from tests.contracts.proof import other_headers, with_headers
@@ -136,6 +136,18 @@ def test_strangers_use_nothing_up() -> None:
     for _ in range(MAX_RATE + 1):
         assert isinstance(asked(question(**{"X-CLIENT-KEY": "x"}), issued), Reason)
     assert isinstance(asked(question(), issued), Ack)
+
+
+def test_a_question_is_a_challenge_and_says_which_key_fitted() -> None:
+    keys = (new_rsa_keys().verifying, KEYS.verifying)
+    challenges = TokenChallenges(ACCESS, TokenRequests(CLIENT, keys, new_tokens()))
+    assert challenges.find(question()) == 0
+    answered = challenges.answer(question())
+    assert answered is not None
+    assert (answered.number, answered.secret, answered.key) == (0, None, "tokens.keys.1")
+    message = replace(question(), remainder=QRIS)
+    assert challenges.find(message) is None
+    assert challenges.answer(message) is None
 
 
 def test_what_is_shown_is_what_was_signed() -> None:
