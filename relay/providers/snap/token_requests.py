@@ -71,9 +71,9 @@ class TokenRequests:
             "tokenType": "Bearer",
             "expiresIn": str(int(self._issued.life.total_seconds())),
         }
-        headers = ((TIMESTAMP, stamp(received_at)), (CLIENT, client))
+        told = ((TIMESTAMP, stamp(received_at)), (CLIENT, client))
         body = json.dumps(fields, separators=(",", ":")).encode()
-        return Ack(200, body, "application/json", headers), position
+        return Ack(200, body, "application/json", told), position
 
 
 class TokenChallenges:
