@@ -21,9 +21,10 @@ from relay.cli.output import (
 )
 from relay.config import presets
 from relay.config.checks_snap import sender_issues
+from relay.config.conditions import JsonIn, JsonIs
 from relay.config.file_text import MAX_FILE_BYTES, decode
 from relay.config.inline_provider import InlineProvider as Section
-from relay.config.inline_provider import Must, MustBe, MustBeOneOf
+from relay.config.inline_provider import Must
 from relay.config.snap_sender import SnapSender
 from relay.config.validation import validate
 from relay.config.yaml_document import (
@@ -46,7 +47,7 @@ from relay.providers.inline.provider import InlineProvider
 # ---- a provider described in a file ---------------------------------------------------------
 
 _BLOCK: Final[Location] = ("endpoints", 0, "provider")
-_MUST: Final[TypeAdapter[MustBe | MustBeOneOf]] = TypeAdapter(Must)
+_MUST: Final[TypeAdapter[JsonIs | JsonIn]] = TypeAdapter(Must)
 _WANTED = "write a provider block, or a configuration with one endpoint whose provider is described"
 
 

@@ -2,9 +2,12 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
+from relay.config.types import HeaderName, JsonPointer, Section
+from relay.core.conditions import Condition, HeaderCondition, JsonCondition
 from relay.core.secret import Secret
+from relay.providers import RequiredField
 
 
 def _no_empty(text: str) -> str:
@@ -36,3 +39,56 @@ TextOrSecret = Annotated[
     PlainValidator(_text_or_secret),
     WithJsonSchema({"type": ["string", "integer"], "minLength": 1}),
 ]
+
+
+# ---- a value that has to be one of some texts ------------------------------------------------
+
+
+class HeaderIs(Section):
+    """A header field that has one value."""
+
+    header: HeaderName = Field(description="Its name.", examples=["X-GitHub-Event"])
+    is_: RequiredText = Field(alias="is", description="Its value.", examples=["ping"])
+
+    def condition(self) -> Condition:
+        return HeaderCondition(self.header, (self.is_,))
+
+
+class HeaderIn(Section):
+    """A header field that has one of several values."""
+
+    header: HeaderName = Field(description="Its name.", examples=["X-GitHub-Event"])
+    in_: tuple[RequiredText, ...] = Field(
+        alias="in", min_length=1, description="Its values, as text.", examples=[["charge", "fee"]]
+    )
+
+    def condition(self) -> Condition:
+        return HeaderCondition(self.header, self.in_)
+
+
+class JsonIs(Section):
+    """A field of the body that has one value."""
+
+    json_: JsonPointer = Field(alias="json", description="A JSON pointer.", examples=["/type"])
+    is_: RequiredText = Field(alias="is", description="Its value, as text.", examples=["charge"])
+
+    def condition(self) -> Condition:
+        return JsonCondition(self.json_, (self.is_,))
+
+    def rule(self) -> RequiredField:
+        return RequiredField(self.json_, (self.is_,))
+
+
+class JsonIn(Section):
+    """A field of the body that has one of several values."""
+
+    json_: JsonPointer = Field(alias="json", description="A JSON pointer.", examples=["/type"])
+    in_: tuple[RequiredText, ...] = Field(
+        alias="in", min_length=1, description="Its values, as text.", examples=[["charge", "fee"]]
+    )
+
+    def condition(self) -> Condition:
+        return JsonCondition(self.json_, self.in_)
+
+    def rule(self) -> RequiredField:
+        return RequiredField(self.json_, self.in_)

@@ -6,7 +6,7 @@ from pydantic import Discriminator, Field, Tag
 
 from relay.config.about_sender import About, SampleMessage
 from relay.config.challenges import Challenge
-from relay.config.conditions import RequiredText
+from relay.config.conditions import JsonIn, JsonIs
 from relay.config.message_fields import (
     HeaderField,
     MessageField,
@@ -15,7 +15,7 @@ from relay.config.message_fields import (
 )
 from relay.config.types import HostName, JsonPointer, Label, Network, Section, default
 from relay.core.request import MAX_REFERENCES, OnReplay
-from relay.providers import AddressList, Environment, RequiredField, inline
+from relay.providers import AddressList, Environment, inline
 
 CONFIGURATION = "configuration"
 #: The environment of a provider that names no networks: no address is allowed by default.
@@ -34,38 +34,14 @@ class Networks(Section):
         return Environment(listings, self.hosts)
 
 
-class MustBe(Section):
-    """A signed field that must have one value."""
-
-    json_: JsonPointer = Field(alias="json", description="A JSON pointer.", examples=["/msn"])
-    is_: RequiredText = Field(alias="is", description="Its value, as text.", examples=["123456"])
-
-    def rule(self) -> RequiredField:
-        return RequiredField(self.json_, (self.is_,))
-
-
-class MustBeOneOf(Section):
-    """A signed field that must have one of several values."""
-
-    json_: JsonPointer = Field(alias="json", description="A JSON pointer.", examples=["/msn"])
-    in_: tuple[RequiredText, ...] = Field(
-        alias="in",
-        min_length=1,
-        description="Its values, as text.",
-        examples=[["123456", "654321"]],
-    )
-
-    def rule(self) -> RequiredField:
-        return RequiredField(self.json_, self.in_)
-
-
 def _must_tag(value: object) -> str:
     held = value if isinstance(value, dict) else {}
-    return "in" if "in" in held or isinstance(value, MustBeOneOf) else "is"
+    return "in" if "in" in held or isinstance(value, JsonIn) else "is"
 
 
+#: A signed field that must have some value.
 Must = Annotated[
-    Annotated[MustBe, Tag("is")] | Annotated[MustBeOneOf, Tag("in")], Discriminator(_must_tag)
+    Annotated[JsonIs, Tag("is")] | Annotated[JsonIn, Tag("in")], Discriminator(_must_tag)
 ]
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from relay.config.conditions import HeaderIn
 from relay.config.endpoints import endpoint_options, provider_of
 from relay.config.inline_provider import InlineProvider
 from relay.config.lint_topology import Advice
-from relay.config.routes import HeaderIn, Route
+from relay.config.routes import Route
 from relay.config.settings import Endpoint, Settings
 from relay.config.yaml_document import Location, shown
 from relay.core.conditions import Condition, HeaderCondition, JsonCondition

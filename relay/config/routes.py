@@ -5,55 +5,9 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from relay.config.conditions import RequiredText
-from relay.config.types import HeaderName, JsonPointer, Section
+from relay.config.conditions import HeaderIn, HeaderIs, JsonIn, JsonIs
+from relay.config.types import Section
 from relay.config.yaml_document import nearest, shown
-from relay.core.conditions import Condition, HeaderCondition, JsonCondition
-
-
-class HeaderIs(Section):
-    """A header field that has one value."""
-
-    header: HeaderName = Field(description="Its name.", examples=["X-GitHub-Event"])
-    is_: RequiredText = Field(alias="is", description="Its value.", examples=["ping"])
-
-    def condition(self) -> Condition:
-        return HeaderCondition(self.header, (self.is_,))
-
-
-class HeaderIn(Section):
-    """A header field that has one of several values."""
-
-    header: HeaderName = Field(description="Its name.", examples=["X-GitHub-Event"])
-    in_: tuple[RequiredText, ...] = Field(
-        alias="in", min_length=1, description="Its values, as text.", examples=[["charge", "fee"]]
-    )
-
-    def condition(self) -> Condition:
-        return HeaderCondition(self.header, self.in_)
-
-
-class JsonIs(Section):
-    """A field of the body that has one value."""
-
-    json_: JsonPointer = Field(alias="json", description="A JSON pointer.", examples=["/type"])
-    is_: RequiredText = Field(alias="is", description="Its value, as text.", examples=["charge"])
-
-    def condition(self) -> Condition:
-        return JsonCondition(self.json_, (self.is_,))
-
-
-class JsonIn(Section):
-    """A field of the body that has one of several values."""
-
-    json_: JsonPointer = Field(alias="json", description="A JSON pointer.", examples=["/type"])
-    in_: tuple[RequiredText, ...] = Field(
-        alias="in", min_length=1, description="Its values, as text.", examples=[["charge", "fee"]]
-    )
-
-    def condition(self) -> Condition:
-        return JsonCondition(self.json_, self.in_)
-
 
 #: Where the value stands, and what it is compared with.
 _SOURCES, _COMPARED = ("header", "json"), ("is", "in")
