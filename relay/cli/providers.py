@@ -284,12 +284,13 @@ def list_providers(
         print_json([_facts(found) | {"name": name} for name, found in everything])
         return
     print_table(
-        ("provider", "environments", "signature", "reviewed"),
+        ("provider", "environments", "signature", "challenge", "reviewed"),
         [
             (
                 name,
                 ", ".join(found.provider.info.environments),
                 found.provider.info.signature,
+                "answered" if found.provider.info.challenges else None,
                 _reviewed(found.provider.info),
             )
             for name, found in everything

@@ -41,7 +41,7 @@ def test_a_file_that_cannot_be_read_offers_nothing(text: bytes, tmp_path: Path) 
 
 def test_providers_are_all_that_there_are() -> None:
     assert completion.providers("") == list(presets.names())
-    assert completion.providers("vipps") == ["vipps", "vipps-callback"]
+    assert completion.providers("vipps-") == ["vipps-callback", "vipps-login-consent"]
 
 
 def test_words_of_a_closed_list_are_all_offered() -> None:

@@ -61,6 +61,13 @@ def test_a_sender_is_shown_from_its_file(relay: Invoke) -> None:
     assert shown["vector"].startswith("GitHub's own page")
 
 
+def test_the_list_says_where_a_challenge_is_answered(relay: Invoke) -> None:
+    lines = relay("providers", "list").output.splitlines()
+    answered = {line.split("\t")[0] for line in lines if "\tanswered\t" in line}
+    assert {"slack", "zoom", "meta"} <= answered
+    assert "stripe" not in answered
+
+
 def test_what_says_nothing_of_itself_was_never_reviewed(relay: Invoke, tmp_path: Path) -> None:
     file = written(tmp_path, BLOCK)
     shown = orjson.loads(relay("providers", "show", file, "--format", "json").output)
