@@ -81,12 +81,30 @@ class JsonFields(Section):
         return tuple(inline.JsonField(pointer) for pointer in self.json_)
 
 
+class FormFields(Section):
+    """Fields of a form, taken together."""
+
+    form: tuple[str, ...] = Field(
+        min_length=1, description="Their names.", examples=[["orderId", "status"]]
+    )
+
+    def fields(self) -> tuple[inline.Field, ...]:
+        return tuple(map(inline.FormField, self.form))
+
+
 def _field_tag(value: object) -> str:
     for section, tag in _TAGS.items():
         if isinstance(value, section):
             return tag
     held = value if isinstance(value, dict) else {}
     return next((tag for tag in ("json", "query", "form", "headers") if tag in held), "header")
+
+
+def _fields_tag(value: object) -> str:
+    several = isinstance(value, FormFields)
+    if isinstance(value, dict):
+        several = "json" not in value and isinstance(value.get("form"), list | tuple)
+    return "forms" if several else _field_tag(value)
 
 
 _TAGS: dict[type[Section], str] = {
@@ -110,8 +128,9 @@ MessageFields = Annotated[
     Annotated[HeaderField, Tag("header")]
     | Annotated[JsonFields, Tag("json")]
     | Annotated[QueryField, Tag("query")]
-    | Annotated[FormField, Tag("form")],
-    Discriminator(_field_tag),
+    | Annotated[FormField, Tag("form")]
+    | Annotated[FormFields, Tag("forms")],
+    Discriminator(_fields_tag),
 ]
 #: Where a signature stands.
 SignatureField = Annotated[

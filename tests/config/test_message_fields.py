@@ -35,6 +35,9 @@ def test_values_together() -> None:
         inline.JsonField("/b"),
     )
     assert SEVERAL.validate_python({"form": "id"}).fields() == (inline.FormField("id"),)
+    section = SEVERAL.validate_python({"form": ("id", "status")})
+    assert section.fields() == (inline.FormField("id"), inline.FormField("status"))
+    assert SEVERAL.validate_python(section) is section
 
 
 def test_a_signature_in_any_of_several_header_fields() -> None:

@@ -45,6 +45,7 @@ from relay.providers.inline.signature import WINDOW, SignatureCheck, Verified, t
 from relay.providers.inline.signed_text import Template
 from relay.providers.inline.token_masks import TokenMask, is_in_body, token_mask
 from relay.providers.inline.verifiers import key as signing_key
+from relay.providers.media_type import check_form
 from relay.providers.references import json_if_small
 from relay.providers.required_fields import check_signed, requiring
 from relay.signatures import (
@@ -76,15 +77,19 @@ class _InlineInspector(PlainAnswers):
         self._is_each = has_stars(rule.source)
         self.signs_query = reads_query(description)
         self._check_type = None if signature is None else type_check(description)
+        self._needs_form = self._check_type is check_form
         self._takes_list = takes_list(description)
 
     def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
         message = Message(delivery, self._public, takes_list=self._takes_list)
         found = None
+        if self._needs_form:
+            # What is no form has none of the fields, and would only be known as not signed.
+            check_form(delivery.head.headers)
         if self._signature is not None:
             check = self._signature.verify_each if self._is_each else self._signature.verify
             found = check(message, delivery.head.received_at, on_signed)
-        if self._check_type is not None:
+        if self._check_type is not None and not self._needs_form:
             self._check_type(delivery.head.headers)
         if self._single is not None:
             message.check_single(self._single)

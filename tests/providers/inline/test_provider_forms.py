@@ -102,6 +102,8 @@ def test_a_body_of_another_type_is_refused(description: Description) -> None:
         if value:
             changed["Content-Type"] = value
         assert verdict(description, changed, body, target) is Reason.FIELD_INVALID, value
+        # It is said of what has no field at all, too.
+        assert verdict(description, changed, b"--x\r\n", target) is Reason.FIELD_INVALID, value
 
 
 @pytest.mark.parametrize(
