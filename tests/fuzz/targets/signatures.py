@@ -78,7 +78,11 @@ _VERIFIERS: tuple[tuple[Verifier, str | None], ...] = (
     (Token(_SECRETS), _KEY.decode()),
     (Ed25519([_PUBLIC]), b64encode(_PRIVATE.sign(_MESSAGE)).decode()),
     (Ed25519([_PUBLIC], "hex"), _PRIVATE.sign(_MESSAGE).hex()),
-    (Ecdsa([_EC_PUBLIC]), b64encode(_EC_PRIVATE.sign(_MESSAGE, ECDSA(SHA256()))).decode()),
+    # By RFC 6979: one signature, which is the same in the process that hands out the seeds.
+    (
+        Ecdsa([_EC_PUBLIC]),
+        b64encode(_EC_PRIVATE.sign(_MESSAGE, ECDSA(SHA256(), deterministic_signing=True))).decode(),
+    ),
     (Rsa([Secret(_SNAP["public_key"])]), None),
     (Basic((Secret(b"relay:a password"),)), "Basic " + b64encode(b"relay:a password").decode()),
     (_Compact(), sign_compact(Secret(_KEY), _MESSAGE, ("HS256",))),
