@@ -13,7 +13,7 @@ from relay.config.message_fields import (
     MessageFields,
     SignatureField,
 )
-from relay.config.types import HostName, JsonPointer, Label, Network, Section, default
+from relay.config.types import HeaderName, HostName, JsonPointer, Label, Network, Section, default
 from relay.core.request import MAX_REFERENCES, OnReplay
 from relay.providers import AddressList, Environment, inline
 
@@ -193,6 +193,12 @@ class InlineProvider(Section):
         description="With `repeats: duplicate`: values that make another event all the same.",
         examples=[[{"header": "X-Shop-Topic"}]],
     )
+    forward: tuple[HeaderName, ...] = default(
+        (),
+        description="The sender's header fields that reach the upstream besides those that are"
+        " signed or tell events apart.",
+        examples=[["X-Shop-Topic"]],
+    )
     single: JsonPointer | None = default(
         None,
         description="A list in the body that must hold exactly one entry.",
@@ -242,6 +248,7 @@ class InlineProvider(Section):
             must=tuple(each.rule() for each in self.must),
             on_replay=OnReplay.DUPLICATE if self.repeats == "duplicate" else OnReplay.REPEATS,
             distinct=tuple(inline.HeaderField(each.header) for each in self.distinct),
+            forward=self.forward,
             references=tuple(field for each in self.references for field in each.fields()),
             gzip=self.decode == "gzip",
             about=None if self.about is None else self.about.about(),

@@ -182,6 +182,7 @@ class Description:
     on_replay: what the same signed bytes are under another event key, where that is not signed.
     references: the ids by which people ask for an event.
     distinct: with `DUPLICATE`, header fields whose values make another event of them all the same.
+    forward: header fields that reach the upstream besides those that are signed or tell apart.
     gzip: as in `ProviderInfo`.
     sample: what a sample is made from; None: of what is read alone.
     challenges: requests that are answered at once and hold no event; the first that fits is taken.
@@ -197,6 +198,7 @@ class Description:
     on_replay: OnReplay = OnReplay.REPEATS
     distinct: tuple[HeaderField, ...] = ()
     references: tuple[Field, ...] = ()
+    forward: tuple[str, ...] = ()
     gzip: bool = False
     about: About | None = None
     sample: SampleMessage | None = None

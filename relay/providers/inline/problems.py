@@ -21,6 +21,7 @@ from relay.providers.inline import (
     SignatureRule,
     Source,
     challenge_problems,
+    forwarded_fields,
     fresh_values,
     replays,
 )
@@ -49,6 +50,8 @@ def problems(description: Description) -> Iterator[tuple[KeyPath, str]]:
         if isinstance(field, JsonField) and len(field.pointer.encode()) > MAX_REFERENCE:
             longer = f"is longer than {MAX_REFERENCE} bytes; name another field"
             yield ("references", str(at)), longer
+    for at, message in forwarded_fields.problems(description):
+        yield ("forward", str(at)), message
     yield from fresh_values.problems(description.sample)
     yield from challenge_problems.problems(description)
     with suppress(ValueError):

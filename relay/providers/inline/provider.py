@@ -25,7 +25,6 @@ from relay.providers.inline import (
     About,
     Description,
     Field,
-    HeaderField,
     HeaderFields,
     JsonField,
     JwtRule,
@@ -37,6 +36,7 @@ from relay.providers.inline.bodies import reads_json, reads_query, takes_list, t
 from relay.providers.inline.challenge_problems import may_sign
 from relay.providers.inline.challenge_rules import HEAD, told
 from relay.providers.inline.challenges import Challenges
+from relay.providers.inline.forwarded_fields import forwarded_fields
 from relay.providers.inline.message import Message, has_stars
 from relay.providers.inline.problems import covered_fields, names_token, problems
 from relay.providers.inline.replays import Replays, can_replay
@@ -203,7 +203,7 @@ class InlineProvider:
             document=about.documents[0] if about.documents else "",
             # What was never compared with anything cannot become outdated.
             reviewed=about.reviewed or date.max,
-            headers=_forwarded_headers(described),
+            headers=forwarded_fields(described),
             window=WINDOW if timed else None,
             token=described.signature.is_token,
             documents=about.documents[1:],
@@ -360,21 +360,3 @@ def _jwt_text(rule: SignatureRule, own: JwtRule) -> str:
     if own.body_sha256 is not None:
         return f"a JWT ({named}) in {where}, with the SHA-256 of {{body}} as {{{own.body_sha256}}}"
     return f"a token (JWT by {named}) in {where}; nothing of the body is signed"
-
-
-def _forwarded_headers(description: Description) -> tuple[str, ...]:
-    """Return the sender's own header fields that are forwarded: those signed, and no token."""
-    rule = description.signature
-    fields: list[Field] = [*description.event_key, *description.distinct]
-    names: list[str] = []
-    if not rule.is_token:
-        if isinstance(rule.source, HeaderFields):
-            fields = [*map(HeaderField, rule.source.names), *fields]
-        else:
-            fields = [rule.source, *fields]
-        if rule.time is not None and rule.time.source is not None:
-            fields.append(rule.time.source)
-        names = list(Template(rule.signed).headers) if rule.signs_text else []
-    names = [field.name for field in fields if isinstance(field, HeaderField)] + names
-    by_name = {name.lower(): name for name in reversed(names) if name.lower() != "host"}
-    return tuple(reversed(by_name.values()))
