@@ -1,7 +1,8 @@
 """A challenge on its way in: answered where an event would be verified."""
 
+from relay.core.errors import Reason, Refusal
 from relay.core.request import Delivery, Verdict
-from relay.ingest.admission import Admission
+from relay.ingest.admission import Admission, Endpoint
 
 
 def answer_challenge(admission: Admission, delivery: Delivery) -> bool:
@@ -26,3 +27,15 @@ def answer_challenge(admission: Admission, delivery: Delivery) -> bool:
     admission.ack, admission.verdict = answered.ack, Verdict.CHALLENGED
     admission.secret = answered.secret
     return True
+
+
+def check_event(endpoint: Endpoint, delivery: Delivery) -> None:
+    """Check that a delivery is none of the challenges of its endpoint.
+
+    Raises:
+        Refusal: UNKNOWN_ENDPOINT.
+    """
+    number = None if endpoint.challenges is None else endpoint.challenges.find(delivery)
+    if number is not None:
+        detail = f"it is challenge.{number} now, which is answered at once and stored nowhere"
+        raise Refusal(Reason.UNKNOWN_ENDPOINT, detail)

@@ -28,6 +28,7 @@ from relay.ingest.admission import (
     verify_delivery,
 )
 from relay.ingest.authenticated_knock import PROVEN_BUT_UNKNOWN
+from relay.ingest.challenges import check_event
 from relay.ingest.endpoint_paths import EndpointPaths
 from relay.ingest.outcomes import goes_nowhere
 from relay.ingest.refusal_share import UnvouchedShare, is_vouched
@@ -58,7 +59,6 @@ _WRITE_LIMITS: Final = WriteLimits(
 
 #: How an Authorization begins that is a signature and no token.
 _SIGNATURE = "hmac-sha256 "
-
 
 #: What a proxy says of the URL that was called; they tell what `public_url` should be.
 _URL_FIELDS: Final = ("X-Forwarded-Host", "X-Forwarded-Prefix")
@@ -329,6 +329,7 @@ class RefusalReleaser:
             endpoint.json_limits,
             suffix_of(endpoint, head, match.remainder),
         )
+        check_event(endpoint, delivery)
         event = verify_delivery(endpoint, delivery, self._new_id(self._clock.now()))
         if match.endpoint.token:
             verified = replace(event.verification, secret=refused.secret)

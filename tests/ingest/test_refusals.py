@@ -38,6 +38,8 @@ from relay.ingest.refusals import (
 from relay.ingest.upstream_routes import UpstreamRoute
 from relay.providers import EndpointOptions, Inspector, Provider, RequestShape, SampleOrder, Window
 from relay.providers.builtin import provider_named
+from relay.providers.inline.challenge_rules import ChallengeRule
+from relay.providers.inline.challenges import Challenges
 from relay.signatures import OnSigned, ignore_signed
 from relay.spool import SpoolBroken
 from relay.spool.history import Query
@@ -437,6 +439,15 @@ async def test_what_is_released_to_nowhere_is_counted_once(office: Office) -> No
     assert office.unrouted == ["midtrans"]
 
 
+CHALLENGES = Challenges(
+    [ChallengeRule((JsonCondition("/order_id"),))],
+    methods=("POST",),
+    signature=None,
+    public=None,
+    key=None,
+)
+
+
 async def test_nobody_knows_it(office: Office) -> None:
     assert await office.releaser(endpoint()).release("ref_9") is None
 
@@ -449,6 +460,7 @@ async def test_nobody_knows_it(office: Office) -> None:
         (endpoint(allowlist=Allowlist([])), Reason.SOURCE_NOT_ALLOWED),
         (endpoint(token=True), Reason.SIGNATURE_MISSING),
         (endpoint(proxied=True), Reason.UNKNOWN_ENDPOINT),
+        (endpoint(challenges=CHALLENGES), Reason.UNKNOWN_ENDPOINT),
     ],
 )
 async def test_every_check_is_made_again(present: Endpoint, reason: Reason, office: Office) -> None:
