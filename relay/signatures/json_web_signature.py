@@ -8,8 +8,10 @@ critical extension but `b64` (RFC 7797) refuses it.
 
 import json
 import re
-from base64 import urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
+from binascii import unhexlify
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
@@ -165,10 +167,25 @@ def _material(key: Secret, algorithms: Collection[str]) -> tuple[Any, str, tuple
 
 
 def _is_der(data: bytes) -> bool:
+    """Return whether it is the DER of a public key, however weak, also in Base64 or hexadecimal."""
+    return any(map(_is_public_key, _readings(data)))
+
+
+def _readings(data: bytes) -> Iterator[bytes]:
+    yield data
+    with suppress(ValueError):
+        yield b64decode(data.rstrip(b"=") + b"==", altchars=b"-_")
+    with suppress(ValueError):
+        yield unhexlify(data.strip())
+
+
+def _is_public_key(data: bytes) -> bool:
     try:
         load_der_public_key(data)
-    except (ValueError, UnsupportedAlgorithm):
+    except ValueError:
         return False
+    except UnsupportedAlgorithm:
+        return True
     return True
 
 

@@ -1,7 +1,7 @@
 """JSON Web Signatures in compact form."""
 
 import json
-from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64encode, encodebytes, urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
 
 import jwt
@@ -180,6 +180,21 @@ def test_a_public_key_is_never_a_shared_secret(key: Any) -> None:
         with pytest.raises(UnusableKey) as caught:
             JsonWebSignature((Secret(text),), ("HS256", "HS384"))
         assert caught.value.position == 0
+
+
+def _spelled(der: bytes) -> tuple[bytes, ...]:
+    plain = b64encode(der)
+    return plain, plain.rstrip(b"="), encodebytes(der), urlsafe_b64encode(der), der.hex().encode()
+
+
+@pytest.mark.parametrize("name", ["a weak one", "on a curve that is not taken", "a good one"])
+def test_a_public_key_that_is_not_taken_is_no_shared_secret_either(name: str) -> None:
+    keys = {"a weak one": SMALL, "on a curve that is not taken": CURVE_521, "a good one": RSA_KEY}
+    for text in _spelled(public(keys[name], Encoding.DER)):
+        for algorithms in (("HS256",), ("HS256", "RS256", "ES256")):
+            if name != "a good one" or algorithms == ("HS256",):
+                with pytest.raises(UnusableKey):
+                    JsonWebSignature((Secret(text),), algorithms)
 
 
 def test_no_key_is_taken_from_the_token() -> None:
