@@ -5,6 +5,7 @@ upstream gets as it came. A reader that takes the body for a form, or for text i
 set, would find other fields there than those that were verified.
 """
 
+import re
 from typing import Final
 
 from relay.core.errors import Reason, Refusal
@@ -16,6 +17,8 @@ USUAL: Final = ("Content-Type", "application/json")
 _MEDIA_TYPES: Final = frozenset(
     {"", "application/json", "text/json", "text/plain", "application/octet-stream"}
 )
+#: One type alone: some readers end it at a comma or a blank.
+_JSON_SUFFIX: Final = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]*\+json")
 FORM: Final = "application/x-www-form-urlencoded"
 _CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii"})
 
@@ -29,7 +32,7 @@ def check_json(headers: Headers) -> None:
     if not values:
         return
     media_type, *parameters = (part.strip().lower() for part in values[0].split(";"))
-    known = media_type in _MEDIA_TYPES or media_type.endswith("+json")
+    known = media_type in _MEDIA_TYPES or _JSON_SUFFIX.fullmatch(media_type) is not None
     if len({*values}) > 1 or not known or not all(map(_is_harmless, parameters)):
         raise Refusal(Reason.FIELD_INVALID, "Content-Type says that the body is no JSON in UTF-8")
 

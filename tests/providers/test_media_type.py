@@ -41,6 +41,8 @@ def test_what_leaves_a_body_json(said: tuple[str, ...]) -> None:
         ("application/json; CHARSET = 'utf-8'",),
         ("text/plain", "application/x-www-form-urlencoded"),
         ("application/json, application/x-www-form-urlencoded",),
+        ("application/x-www-form-urlencoded, a/b+json",),
+        ("application/x-www-form-urlencoded +json",),
     ],
 )
 def test_what_makes_something_else_of_it(said: tuple[str, ...]) -> None:
