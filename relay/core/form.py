@@ -1,7 +1,7 @@
 """Forms (`application/x-www-form-urlencoded`), in a body or a query, with every name and value."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from relay.core.errors import Reason, Refusal
@@ -28,14 +28,15 @@ class Form:
         """Return a name that some readers take for this one; None without one.
 
         Some mind no case. PHP drops blanks in front, takes blanks and full stops for underscores,
-        ends a name at a NUL, and puts what has a bracket behind its name in the place of the field.
+        ends a name at a NUL, and puts what has a bracket behind its name in the place of the field;
+        a bracket that nothing closes is an underscore to it.
         """
         base, bracket, inner = _as_read(name)
         for each, _ in self.fields:
             if each != name:
-                other = _as_read(each)
-                if other[0] == base and (not bracket or not other[1] or other[2] == inner):
-                    return each
+                for other in _readings(each):
+                    if other[0] == base and (not bracket or not other[1] or other[2] == inner):
+                        return each
         return None
 
 
@@ -95,3 +96,11 @@ def _as_read(name: str) -> tuple[str, str, str]:
     """Return the base of a name as the most careless reader has it, and a bracket and its rest."""
     base, bracket, inner = name.partition("\0")[0].lstrip(" ").partition("[")
     return base.replace(".", "_").replace(" ", "_").casefold(), bracket, inner.casefold()
+
+
+def _readings(name: str) -> Iterator[tuple[str, str, str]]:
+    """Yield what readers have of a name, as `_as_read` does."""
+    yield _as_read(name)
+    before, bracket, inner = name.partition("\0")[0].partition("[")
+    if bracket and "]" not in inner:
+        yield _as_read(f"{before}_{inner}")

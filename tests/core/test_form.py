@@ -47,7 +47,7 @@ def test_what_is_no_form(text: bytes) -> None:
     ("name", "others", "same"),
     [
         ("a", ("A", "a[]", "a[0]", " a", "a\0b"), ("b", "aa", "a", "")),
-        ("a_b", ("a.b", "a b", "A_B", "a_b[x"), ("ab", "a_b")),
+        ("a_b", ("a.b", "a b", "A_B", "a_b[x", "a[b", " A[b", "a[b\0]"), ("ab", "a_b")),
         ("a[b]", ("a", "A", "A[b]", "a[B]"), ("a[c]", "a[b]", "b[b]")),
     ],
 )
