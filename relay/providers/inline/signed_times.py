@@ -15,7 +15,8 @@ from relay.providers.inline import (
 )
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_WHOLE = re.compile(r"[0-9]{1,15}", re.ASCII)
+# Without zeros in front: those could be the end of a body that stands before the time.
+_WHOLE = re.compile(r"0|[1-9][0-9]{0,14}", re.ASCII)
 _RFC1123 = re.compile(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT", re.ASCII)
 _ISO8601 = re.compile(
     r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)",

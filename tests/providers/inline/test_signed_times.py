@@ -38,6 +38,8 @@ def test_what_is_read_of_a_time(text: str, unit: Unit, found: datetime) -> None:
     [
         ("", "s"),
         ("-1", "s"),
+        ("01531420618", "s"),
+        ("001531420618123", "ms"),
         ("1.5", "s"),
         (" 1", "s"),
         ("1e9", "s"),
