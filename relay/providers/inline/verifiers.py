@@ -146,6 +146,10 @@ class _EmbeddedSecretVerifier:
 
     def verify(self, parts: Sequence[Filled], signature: str) -> int:
         signature = self._respell(signature)
+        if isinstance(parts[-1], bytes) and any(map(_holds_nul, parts)):
+            # Whoever has the digest of a text behind a secret can compute that of a longer one:
+            # what it is filled up with in between holds such a byte.
+            raise Refusal(Reason.SIGNATURE_MISMATCH, "a NUL is signed, and no secret behind it")
         fits: list[int] = []
         for position, key in enumerate(self._keys):
             try:
@@ -156,6 +160,10 @@ class _EmbeddedSecretVerifier:
         if not fits:
             raise Refusal(Reason.SIGNATURE_MISMATCH, "fits no secret")
         return fits[0]
+
+
+def _holds_nul(part: Filled) -> bool:
+    return isinstance(part, bytes) and b"\0" in part
 
 
 def _hmac(rule: SignatureRule, keys: Sequence[Secret]) -> TextVerifier:

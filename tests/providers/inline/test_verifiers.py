@@ -78,6 +78,30 @@ def test_a_digest_holds_the_secret_where_the_template_says(encoding: str) -> Non
         assert caught.value.reason is Reason.SIGNATURE_MISMATCH
 
 
+@pytest.mark.parametrize(
+    ("filled", "taken"),
+    [
+        ((None, b"text"), True),
+        ((None, b"te\0xt"), False),
+        ((b"a\0", None, b"text"), False),
+        ((None, b"te\0xt", None), True),
+        ((b"te\0xt", None), True),
+    ],
+)
+def test_a_digest_that_anybody_could_lengthen_covers_no_nul(
+    filled: tuple[bytes | None, ...], *, taken: bool
+) -> None:
+    rule = described(scheme="digest", algorithm="sha256").signature
+    text = b"".join(b"key" if each is None else each for each in filled)
+    verifier = text_verifier(rule, (Secret("key"),))
+    if taken:
+        assert verifier.verify(filled, hashlib.sha256(text).hexdigest()) == 0
+    else:
+        with pytest.raises(Refusal) as caught:
+            verifier.verify(filled, hashlib.sha256(text).hexdigest())
+        assert caught.value.reason is Reason.SIGNATURE_MISMATCH
+
+
 @pytest.mark.parametrize("algorithm", ["md5", "sha1", "sha256", "sha384", "sha512"])
 def test_hmac(algorithm: str) -> None:
     mac = hmac.digest(b"key", b"text", algorithm)
