@@ -45,6 +45,7 @@ def takes_list(description: Description) -> bool:
     fields = (*_proofs(description), *description.event_key, *description.references)
     pointers = [field.pointer for field in fields if isinstance(field, JsonField)]
     pointers += [f"/{name}" for name in _template(description).fields]
+    pointers += [each.pointer for each in description.must]
     return any(Pointer(each).into_list for each in pointers)
 
 

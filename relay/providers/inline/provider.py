@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -235,8 +236,10 @@ class InlineProvider:
             check = _check(rule, options, url_known=public is not None)
             if public is None and rule.signs_text and needs_url(Template(rule.signed).parts):
                 raise ValueError("public_url: is signed; write the URL registered at the sender")
-        inspector = _InlineInspector(self._description, check, public)
-        return requiring(inspector, (*self._description.must, *options.must))
+        required = (*self._description.must, *options.must)
+        # What holds no JSON has none of the fields.
+        inspector = _InlineInspector(replace(self._description, must=required), check, public)
+        return requiring(inspector, required)
 
     def challenges(self, options: EndpointOptions) -> Challenges | None:
         """Return the challenges of one endpoint that was bound; None where the sender has none."""

@@ -1,15 +1,17 @@
 """What kind of body a description reads, and what its Content-Type has to say."""
 
+import hmac
 from typing import Any
 
 import pytest
 
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Headers
+from relay.providers import RequiredField
 from relay.providers.inline import Field, FormField, HeaderField, JsonField
 from relay.providers.inline.bodies import reads_form, reads_json, takes_list, type_check
 from relay.providers.media_type import FORM, check_form, check_json
-from tests.providers.inline.describe import described
+from tests.providers.inline.describe import bound, delivery, described
 
 
 @pytest.mark.parametrize(
@@ -31,6 +33,27 @@ def test_what_a_body_is(rule: dict[str, Any], *, json: bool, form: bool, listed:
     assert reads_json(description) is json
     assert reads_form(description) is form
     assert takes_list(description) is listed
+
+
+def test_what_must_have_a_value_is_in_a_body_of_json() -> None:
+    required = (RequiredField("/merchantId", ("G1",)),)
+    inspector = bound(described(), "key", must=required)
+
+    def judged(body: bytes) -> Reason | None:
+        headers = {"X-Signature": hmac.digest(b"key", body, "sha256").hex()}
+        try:
+            inspector.verify(delivery(headers, body))
+        except Refusal as refusal:
+            return refusal.reason
+        return None
+
+    assert judged(b'{"merchantId": "G1"}') is None
+    assert judged(b'{"merchantId": "G2"}') is Reason.FIELD_FOREIGN
+    assert judged(b"") is Reason.BODY_MALFORMED
+    assert judged(b"merchantId=G1") is Reason.BODY_MALFORMED
+    listed = bound(described(), "key", must=(RequiredField("/*/merchantId", ("G1",)),))
+    body = b'[{"merchantId": "G1"}]'
+    listed.verify(delivery({"X-Signature": hmac.digest(b"key", body, "sha256").hex()}, body))
 
 
 @pytest.mark.parametrize(
