@@ -1,13 +1,13 @@
 """Answer senders that ask for an access token (B2B), which they sign their messages with.
 
 The question is signed with the sender's private key, over its client id and the time alone: who has
-seen one can ask again within minutes. What is issued is of use only together with the secret that
-messages are signed with.
+seen one can ask again within minutes, and is answered a few times. What is issued is of use only
+together with the secret that messages are signed with.
 """
 
 import json
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from relay.core import strict_json
@@ -21,8 +21,11 @@ from relay.signatures import OnSigned, SignedText, ignore_signed
 from relay.signatures.public_key import Rsa
 
 #: How far the time of a question may lie from now: it is asked afresh each time.
-_WINDOW: Final = Window(past=timedelta(minutes=5), future=timedelta(minutes=5))
+_PAST: Final = timedelta(minutes=5)
+_WINDOW: Final = Window(past=_PAST, future=_PAST)
 GRANT: Final = "client_credentials"
+#: Answers to one question: a sender may ask several times within its second.
+MAX_ANSWERS: Final = 20
 
 
 class TokenRequests:
@@ -37,6 +40,7 @@ class TokenRequests:
         self._client_id = client_id
         self._rsa = Rsa(keys)
         self._issued = issued
+        self._answered: dict[bytes, tuple[datetime, int]] = {}
 
     def answer(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Ack:
         """Return the answer with a new token, as `judged` does."""
@@ -46,7 +50,8 @@ class TokenRequests:
         """Return the answer with a new token, and the position of the key that fitted.
 
         Raises:
-            Refusal: the question is not the client's own, or too old; or too many are asked.
+            Refusal: the question is not the client's own, or too old; or too many are asked, or the
+                same one too often.
         """
         headers, received_at = delivery.head.headers, delivery.head.received_at
         client, signed_at, signature = (
@@ -64,6 +69,9 @@ class TokenRequests:
         message = strict_json.parse_object(delivery.body, delivery.json_limits)
         if message.get("grantType") != GRANT:
             raise Refusal(Reason.FIELD_INVALID, f"grantType is not {GRANT}")
+        answered = self._answers(text, received_at)
+        if answered >= MAX_ANSWERS:
+            raise Refusal(Reason.TIMESTAMP_INVALID, f"{MAX_ANSWERS} answers to this question")
         fields = {
             "responseCode": f"200{ACCESS_SERVICE}00",
             "responseMessage": "Successful",
@@ -71,9 +79,19 @@ class TokenRequests:
             "tokenType": "Bearer",
             "expiresIn": str(int(self._issued.life.total_seconds())),
         }
+        self._answered[text] = (at, answered + 1)
         told = ((TIMESTAMP, stamp(received_at)), (CLIENT, client))
         body = json.dumps(fields, separators=(",", ":")).encode()
         return Ack(200, body, "application/json", told), position
+
+    def _answers(self, text: bytes, now: datetime) -> int:
+        """Return how often this question was answered."""
+        if text not in self._answered:
+            # What is too old is refused by its time.
+            self._answered = {
+                each: found for each, found in self._answered.items() if now - found[0] <= _PAST
+            }
+        return self._answered.get(text, (now, 0))[1]
 
 
 class TokenChallenges:

@@ -12,7 +12,7 @@ from relay.core.secret import Secret
 from relay.providers import Sample, SampleOrder
 from relay.providers.snap import ACCESS, QRIS, stamp
 from relay.providers.snap.access_tokens import MAX_RATE, EndpointTokens
-from relay.providers.snap.token_requests import TokenChallenges, TokenRequests
+from relay.providers.snap.token_requests import MAX_ANSWERS, TokenChallenges, TokenRequests
 from relay.signatures import SignedText
 from relay.signatures.private_key import sign_rsa
 from tests.contracts.proof import other_headers, with_headers
@@ -129,6 +129,31 @@ def test_too_many_questions_are_put_off() -> None:
     for _ in range(MAX_RATE):
         assert isinstance(asked(question(), issued), Ack)
     assert asked(question(), issued) is Reason.OVERLOAD
+
+
+def test_who_has_seen_a_question_gets_few_tokens_and_pushes_none_out() -> None:
+    issued = new_tokens()
+    kept = issued.issue(NOW)
+    requests = TokenRequests(CLIENT, (KEYS.verifying,), issued)
+    seen = question()
+
+    def later(seconds: float, asked: Delivery = seen) -> Ack | Reason:
+        at = NOW + timedelta(seconds=seconds)
+        try:
+            return requests.answer(replace(asked, head=replace(asked.head, received_at=at)))
+        except Refusal as refusal:
+            return refusal.reason
+
+    answers = [later(at) for at in range(2 * MAX_ANSWERS)]
+    assert sum(isinstance(each, Ack) for each in answers) == MAX_ANSWERS
+    assert {each for each in answers if not isinstance(each, Ack)} == {Reason.TIMESTAMP_INVALID}
+    assert issued.knows(kept, NOW)
+    # The sender itself asks afresh.
+    order = SampleOrder(
+        URL, Secret("x"), NOW + timedelta(minutes=4), {"X-CLIENT-KEY": CLIENT}, key=KEYS.signing
+    )
+    assert isinstance(later(240, delivery_of(SYMMETRIC.token_request(order))), Ack)
+    assert later(241) is Reason.TIMESTAMP_INVALID
 
 
 def test_strangers_use_nothing_up() -> None:
