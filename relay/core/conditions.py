@@ -5,12 +5,14 @@ there is a value that is not empty. A text that is a secret is compared in const
 
 A number is compared as it is written, and true and false as these words. What is no text has no
 value: null, an object, a list, a field that stands twice, everything in a body that is no JSON,
-repeats a key or exceeds its endpoint's limits, and everything in a form or a query that is none.
+repeats a key or exceeds its endpoint's limits, and everything in a form or a query that is none or
+has more than `MAX_FIELDS` fields.
 """
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from hmac import compare_digest
+from typing import Final
 
 from relay.core import form, strict_json
 from relay.core.errors import Refusal
@@ -19,6 +21,10 @@ from relay.core.json_pointer import Pointer, json_text
 from relay.core.request import Delivery
 from relay.core.secret import RevealedSecrets, Secret
 from relay.core.strict_json import JsonValue
+
+#: Fields of a form or a query. They are parsed before anything is known of their sender, and what
+#: is looked for has a few.
+MAX_FIELDS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +101,7 @@ class Message:
         if where not in self._forms:
             head = self._delivery.head
             written = head.query[1:].encode("latin-1") if where == "query" else self._delivery.body
-            try:
-                self._forms[where] = form.parse(written)
-            except Refusal:
-                self._forms[where] = None
+            self._forms[where] = _few_fields(written)
         found = self._forms[where]
         values = [] if found is None else found.values(name)
         return values[0] if len(values) == 1 else None
@@ -109,6 +112,15 @@ class Message:
             self._parsed = strict_json.parse(self._delivery.body, self._delivery.json_limits)
         except Refusal as refusal:
             self._problem = refusal.detail or "the body is no JSON"
+
+
+def _few_fields(written: bytes) -> Form | None:
+    if written.count(b"&") >= MAX_FIELDS:
+        return None
+    try:
+        return form.parse(written)
+    except Refusal:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

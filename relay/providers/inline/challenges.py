@@ -27,8 +27,8 @@ MAX_BODY: Final = 16 * 1024
 class Check(Protocol):
     """Verifies the signature of a message, or its token."""
 
-    def verify(self, message: SignedMessage, now: datetime) -> Verified:
-        """Return what is verified.
+    def verify_each(self, message: SignedMessage, now: datetime) -> Verified:
+        """Return what is verified: in every element that stars of a pointer stand for.
 
         Raises:
             Refusal: with the reason of the first check that failed.
@@ -46,12 +46,14 @@ class Challenges:
         signature: Check | None,
         public: SignedUrl | None,
         key: Secret | None,
+        takes_list: bool = False,
     ) -> None:
         """Take the rules, of which the first that holds is taken.
 
         methods: of deliveries that hold events.
         signature: None where nothing is signed: then the address is all that is checked.
         key: signs what an answer holds signed, unless the challenge has a secret of its own.
+        takes_list: a body may be a list of JSON.
 
         Raises:
             ValueError: an answer is no template.
@@ -63,12 +65,15 @@ class Challenges:
         self._signature = signature
         self._public = public
         self._key = key
+        self._takes_list = takes_list
 
     def find(self, delivery: Delivery) -> int | None:
         """Return the position of the challenge that a delivery is; None where it is none."""
+        return self._find(delivery, Message(delivery, b""))
+
+    def _find(self, delivery: Delivery, message: Message) -> int | None:
         if len(delivery.body) > MAX_BODY:
             return None
-        message = Message(delivery, b"")
         for number, (when, _, _) in enumerate(self._rules):
             if all(each.holds(message) for each in when):
                 return number
@@ -81,7 +86,9 @@ class Challenges:
             Refusal: its signature is wrong, or it cannot be answered; METHOD_NOT_ALLOWED where it
                 is no challenge, and no event by its method.
         """
-        number = self.find(delivery)
+        # What is parsed to find it is not parsed again for its answer.
+        message = Message(delivery, b"")
+        number = self._find(delivery, message)
         if number is None:
             if delivery.head.method not in self._methods:
                 raise Refusal(Reason.METHOD_NOT_ALLOWED, "it is none of the challenges")
@@ -89,10 +96,10 @@ class Challenges:
         _, rule, answer = self._rules[number]
         secret = None
         if rule.signed and self._signature is not None:
-            signed = SignedMessage(delivery, self._public)
-            secret = self._signature.verify(signed, delivery.head.received_at).secret
+            signed = SignedMessage(delivery, self._public, takes_list=self._takes_list)
+            secret = self._signature.verify_each(signed, delivery.head.received_at).secret
         key = self._key if rule.secret is None else rule.secret
-        return Answered(number, answer.render(Message(delivery, b""), key), secret)
+        return Answered(number, answer.render(message, key), secret)
 
 
 def _is_costly(condition: object) -> bool:

@@ -263,6 +263,7 @@ class InlineProvider:
             signature=check,
             public=public,
             key=signing,
+            takes_list=takes_list(described),
         )
 
     def sample(self, order: SampleOrder) -> Sample:

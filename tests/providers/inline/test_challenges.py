@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from relay.core.conditions import (
+    MAX_FIELDS,
     FormCondition,
     HeaderCondition,
     JsonCondition,
@@ -16,6 +17,7 @@ from relay.core.errors import Reason, Refusal
 from relay.core.request import Delivery
 from relay.core.secret import Secret
 from relay.providers import Challenges, EndpointOptions
+from relay.providers.inline import JsonField
 from relay.providers.inline.challenge_rules import AnswerRule, ChallengeRule
 from relay.providers.inline.challenges import MAX_BODY
 from relay.providers.inline.provider import InlineProvider
@@ -134,6 +136,30 @@ def test_what_is_long_is_no_challenge() -> None:
     body = b'{"a": "1"}'.ljust(MAX_BODY)
     assert answered(challenges(rule), asked(body=body)) == b"yes"
     assert challenges(rule).answer(asked(body=body + b" ")) is None
+
+
+def test_what_has_many_fields_is_no_challenge() -> None:
+    found = challenges(META)
+    known = "hub.mode=subscribe&hub.verify_token=verify&hub.challenge=1"
+    for number, taken in ((MAX_FIELDS - 3, True), (MAX_FIELDS - 2, False)):
+        asks = asked("GET", f"/hook?{'a=b&' * number}{known}")
+        assert (found.find(asks) is not None) is taken
+
+
+def test_one_whose_token_stands_in_each_element_is_verified_in_each() -> None:
+    rule = ChallengeRule((HeaderCondition("X-Try"),))
+    for start, pointer in (("", "/*/t"), ('{"a":', "/a/*/t")):
+        token = described(scheme="token", source=JsonField(pointer))
+        provider = InlineProvider(replace(token, challenges=(rule,)))
+        found = provider.challenges(EndpointOptions(secrets=(Secret(SECRET),)))
+        assert found is not None
+        end = "}" if start else ""
+        right, wrong = f'{{"t": "{SECRET}"}}', '{"t": "another"}'
+        body = f"{start}[{right},{right}]{end}".encode()
+        assert answered(found, asked("POST", "/hook", body, {"X-Try": "1"})) == b"OK"
+        body = f"{start}[{right},{wrong}]{end}".encode()
+        with pytest.raises(Refusal):
+            found.answer(asked("POST", "/hook", body, {"X-Try": "1"}))
 
 
 def test_a_body_is_not_parsed_unless_all_else_holds() -> None:
