@@ -267,7 +267,7 @@ class Challenge(Section):
     )
     secret: SecretText | None = default(
         None,
-        description="Signs what `answer` holds signed, in place of the first of `secrets`.",
+        description="Signs what `answer` holds signed, in place of that of `secrets` which fitted.",
         examples=["${env:CHALLENGE_SECRET}"],
     )
     answer: Annotated[ChallengeAnswer, BeforeValidator(_one_body)] = default(

@@ -444,7 +444,7 @@ CHALLENGES = Challenges(
     methods=("POST",),
     signature=None,
     public=None,
-    key=None,
+    keys=(),
 )
 
 

@@ -45,14 +45,15 @@ class Challenges:
         methods: Sequence[str],
         signature: Check | None,
         public: SignedUrl | None,
-        key: Secret | None,
+        keys: Sequence[Secret],
         takes_list: bool = False,
     ) -> None:
         """Take the rules, of which the first that holds is taken.
 
         methods: of deliveries that hold events.
         signature: None where nothing is signed: then the address is all that is checked.
-        key: signs what an answer holds signed, unless the challenge has a secret of its own.
+        keys: one for each secret, or none. The one whose secret fitted signs what an answer holds
+            signed, unless the challenge has a secret of its own.
         takes_list: a body may be a list of JSON.
 
         Raises:
@@ -64,7 +65,7 @@ class Challenges:
         self._methods = frozenset(methods)
         self._signature = signature
         self._public = public
-        self._key = key
+        self._keys = keys
         self._takes_list = takes_list
 
     def find(self, delivery: Delivery) -> int | None:
@@ -98,7 +99,10 @@ class Challenges:
         if rule.signed and self._signature is not None:
             signed = SignedMessage(delivery, self._public, takes_list=self._takes_list)
             secret = self._signature.verify_each(signed, delivery.head.received_at).secret
-        key = self._key if rule.secret is None else rule.secret
+        key = rule.secret
+        if key is None and self._keys:
+            # During a rotation the sender knows the secret that it signed with, and no other.
+            key = self._keys[secret or 0]
         return Answered(number, answer.render(message, key), secret)
 
 

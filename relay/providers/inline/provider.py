@@ -11,6 +11,7 @@ from relay.core import ids
 from relay.core.errors import Refusal
 from relay.core.json_pointer import Pointer, json_text
 from relay.core.request import Delivery, References, Verification, references
+from relay.core.secret import Secret
 from relay.core.strict_json import JsonObject, JsonValue
 from relay.core.urls import SignedUrl, signed_url
 from relay.providers import (
@@ -252,17 +253,17 @@ class InlineProvider:
         rule, public = described.signature, None
         if options.public_url is not None:
             public = _public_url(options.public_url)
-        check, signing = None, None
+        check, signing = None, list[Secret]()
         if options.secrets:
             check = _check(rule, options, url_known=public is not None)
             if may_sign(rule):
-                signing = signing_key(rule, options.secrets[0])
+                signing = [signing_key(rule, secret) for secret in options.secrets]
         return Challenges(
             rules,
             methods=described.methods,
             signature=check,
             public=public,
-            key=signing,
+            keys=signing,
             takes_list=takes_list(described),
         )
 

@@ -111,8 +111,8 @@ def test_a_signed_one_is_answered_only_if_its_signature_is_right() -> None:
     result = found.answer(asked(body=body, headers=signature(body)))
     assert result is not None
     assert (result.number, result.secret) == (0, 1)
-    # The answer is signed with the first one, whichever fitted.
-    expected = hmac.digest(b"another", b"abc", "sha256").hex()
+    # It is the one that the sender knows.
+    expected = hmac.digest(SECRET.encode(), b"abc", "sha256").hex()
     assert result.ack.body == f'{{"signed":"{expected}"}}'.encode()
     for headers, reason in (
         (None, Reason.SIGNATURE_MISSING),
