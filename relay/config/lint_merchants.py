@@ -7,6 +7,7 @@ from relay.config.lint_topology import Advice
 from relay.config.settings import Endpoint
 from relay.config.snap_sender import SnapSender
 from relay.config.yaml_document import Location
+from relay.providers.inline import SignatureRule
 
 
 def merchant_advice(endpoint: Endpoint, location: Location) -> Iterator[Advice]:
@@ -39,3 +40,17 @@ def merchant_advice(endpoint: Endpoint, location: Location) -> Iterator[Advice]:
             " must to a field that names yours"
         )
         yield Advice((*location, "provider"), "any-merchant", message)
+    elif isinstance(described, InlineProvider) and _takes_any_audience(described.signature.rule()):
+        message = (
+            "the sender's key signs tokens for all of its customers, and anybody's token is taken;"
+            " set audience to what names you in it"
+        )
+        yield Advice((*location, "provider"), "any-merchant", message)
+
+
+def _takes_any_audience(rule: SignatureRule) -> bool:
+    """Return whether a token by a public key covers no body, and may be for anybody."""
+    token = rule.jwt
+    if token is None or token.audience is not None or not rule.is_token:
+        return False
+    return any(not name.startswith("HS") for name in token.algorithms)

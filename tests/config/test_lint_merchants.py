@@ -22,3 +22,21 @@ def test_a_gateways_own_key(bound: str) -> None:
 
 def test_a_secret_of_two_sides_is_of_one_merchant() -> None:
     assert codes(SYMMETRIC) == []
+
+
+TOKENS = """\
+  - name: tokens
+    path: /tokens
+    secrets: ["${env:PUBLIC}"]
+    upstream: billing
+    allowlist: {mode: off}
+    provider: {name: bank, signature: {scheme: jwt, algorithms: [RS256]%s}}
+"""
+
+
+@pytest.mark.parametrize(
+    "bound", [", audience: us", ", claims: {body_sha256: request_hash}, from: {header: X-Token}"]
+)
+def test_a_token_that_may_be_for_anybody(bound: str) -> None:
+    assert codes(TOKENS % "") == ["any-merchant"]
+    assert codes(TOKENS % bound) == []

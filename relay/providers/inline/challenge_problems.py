@@ -23,10 +23,15 @@ from relay.providers.inline import (
     SignatureRule,
     Source,
 )
-from relay.providers.inline.challenge_answers import AnswerTemplate, templates
+from relay.providers.inline.challenge_answers import MAX_ANSWER, AnswerTemplate, templates
 from relay.providers.inline.challenge_rules import ChallengeRule
 
 KeyPath = tuple[str, ...]
+
+#: What each event has, whoever sends it.
+_ALWAYS: Final = tuple(
+    (HeaderCondition, name) for name in ("host", "content-type", "content-length")
+)
 
 #: Requests without a body.
 _BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -64,7 +69,7 @@ def _problems(rule: ChallengeRule, description: Description) -> Iterator[tuple[K
         except ValueError as error:
             yield ("answer", *place), str(error)
             continue
-        for message in _never_filled(template, rule):
+        for message in (*_never_filled(template, rule), *_never_said(place, template)):
             yield ("answer", *place), message
         if template.signs:
             signs = True
@@ -103,6 +108,15 @@ def _never_filled(template: AnswerTemplate, rule: ChallengeRule) -> Iterator[str
             yield f"a {bodiless[0]} has no body, and {value} is never there"
         elif bodies and value.kind not in bodies:
             yield f"{value} is never there, since when looks for another kind of body"
+
+
+def _never_said(place: KeyPath, template: AnswerTemplate) -> Iterator[str]:
+    """Yield why the text around the values of an answer can be said in none."""
+    text = "".join([part for part in template.parts if isinstance(part, str)])
+    if len(text.encode()) > MAX_ANSWER:
+        yield f"is longer than the {MAX_ANSWER} bytes that an answer may have"
+    elif place[0] == "headers" and not all(" " <= each <= "~" for each in text):
+        yield "a header field holds ASCII alone, and no line break"
 
 
 # ---- its conditions -------------------------------------------------------------------------
@@ -178,11 +192,22 @@ def _tells_apart(rule: ChallengeRule, description: Description) -> bool:
         return True
     if description.methods and set(rule.methods) == {"HEAD"}:
         return True
-    always = _signature_places(description.signature.source)
+    always = [*_ALWAYS, *_signature_places(description.signature.source)]
+    time = description.signature.time
+    if time is not None and time.source is not None:
+        always += _signature_places(time.source)
+    # An event without one of these values is refused.
+    must = {
+        (JsonCondition, each.pointer): frozenset(map(str.encode, each.values))
+        for each in description.must
+    }
     for each in rule.when:
         if isinstance(each, MethodCondition):
             continue
-        if _compared(each) or _place(each) not in always:
+        place, accepted = _place(each), _compared(each)
+        if place in must and (not accepted or must[place] <= accepted):
+            continue
+        if accepted or place not in always:
             return True
     return False
 

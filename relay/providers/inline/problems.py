@@ -133,9 +133,17 @@ def _holds_token(source: Source, field: Field) -> bool:
         case HeaderField(name):
             return name.lower() in {each.lower() for each in header_names(source)}
         case JsonField(pointer) if isinstance(source, JsonField):
-            return (source.pointer + "/").startswith(pointer + "/")
+            token, named = source.pointer.split("/"), pointer.split("/")
+            return len(named) <= len(token) and all(map(_may_be_one, token, named))
         case _:
             return field == source
+
+
+def _may_be_one(step: str, other: str) -> bool:
+    """Return whether two steps of pointers may lead to the same value."""
+    return (
+        step == other or (step == "*" and other.isdecimal()) or (other == "*" and step.isdecimal())
+    )
 
 
 def _signature_problems(rule: SignatureRule) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,8 @@ from relay.core.conditions import (
     RequestCondition,
 )
 from relay.core.secret import Secret
-from relay.providers.inline import Description, HeaderField
+from relay.providers import RequiredField
+from relay.providers.inline import Description, HeaderField, TimeRule
 from relay.providers.inline.challenge_problems import problems
 from relay.providers.inline.challenge_rules import AnswerRule, ChallengeRule
 from tests.providers.inline.describe import described
@@ -102,6 +103,8 @@ def test_a_secret_that_signs_nothing_is_left_out() -> None:
         (when(POST), "every message of this sender fits"),
         (when(), "every message of this sender fits"),
         (when(HeaderCondition("x-signature")), "every message of this sender fits"),
+        (when(HeaderCondition("Host"), POST), "every message of this sender fits"),
+        (when(HeaderCondition("Content-Type")), "every message of this sender fits"),
     ],
 )
 def test_what_can_never_be_or_is_always(rule: ChallengeRule, said: str) -> None:
@@ -148,3 +151,32 @@ def test_nothing_is_signed_where_the_sender_signs_nothing() -> None:
     description = described(scheme="none", source=HeaderField("Authorization"))
     [(place, _)] = found(ChallengeRule((CODE,)), description=description)
     assert place == "challenge.0.signed"
+
+
+def test_what_every_event_has_is_no_challenge() -> None:
+    timed = replace(
+        described(signed="{timestamp}.{body}", time=TimeRule(HeaderField("X-Time"), "s")),
+        must=(RequiredField("/shop", ("1", "2")),),
+    )
+    for condition, always in (
+        (HeaderCondition("x-time"), True),
+        (HeaderCondition("X-Time", ("1",)), False),
+        (JsonCondition("/shop"), True),
+        (JsonCondition("/shop", ("1", "2", "3")), True),
+        (JsonCondition("/shop", ("1",)), False),
+        (HeaderCondition("X-Other"), False),
+    ):
+        rule = ChallengeRule((condition,))
+        places = [place for place, _ in problems(replace(timed, challenges=(rule,)))]
+        assert (("challenge", "0", "when") in places) is always
+
+
+def test_a_text_that_no_answer_can_hold() -> None:
+    for answer, place in (
+        (AnswerRule("x" * 4097), "text"),
+        (AnswerRule(None, {"a": "x" * 4097}), "json.a"),
+        (AnswerRule("", headers=(("X-A", "a\nb"),)), "headers.X-A"),
+        (AnswerRule("", headers=(("X-A", "é"),)), "headers.X-A"),
+    ):
+        assert [at for at, _ in found(when(CODE, answer=answer))] == [f"challenge.0.answer.{place}"]
+    assert not found(when(CODE, answer=AnswerRule("a\nb" * 1000)))

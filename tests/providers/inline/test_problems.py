@@ -202,3 +202,28 @@ def test_a_token_is_no_field_that_must_have_a_value(pointer: str) -> None:
     with pytest.raises(ValueError, match=r"^must\.0: "):
         bound(token, "key", must=required)
     bound(token, "key", must=(RequiredField("/auths", ("x",)),))
+
+
+@pytest.mark.parametrize(
+    ("source", "named", "is_token"),
+    [
+        ("/a/*/t", "/a/0/t", True),
+        ("/a/*/t", "/a/1", True),
+        ("/a/*/t", "/a", True),
+        ("/a/0/t", "/a/*/t", True),
+        ("/a/*/t", "/a/0/id", False),
+        ("/a/*/t", "/a/b/t", False),
+        ("/a/*/t", "/a/0/t/u", False),
+        ("/a/t", "/a/0", False),
+    ],
+)
+def test_a_token_in_elements_names_no_event(source: str, named: str, *, is_token: bool) -> None:
+    token = replace(
+        described(scheme="token", source=JsonField(source)),
+        must=(RequiredField(named, ("x",)),),
+        event_key=() if "*" in named else (JsonField(named),),
+    )
+    found = [place for place, _ in problems(token)]
+    assert (("must", "0") in found) is is_token
+    if "*" not in named:
+        assert (("event_key",) in found) is is_token
