@@ -76,8 +76,8 @@ JWK = '{"kty": "oct", "k": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"}\n'
 @pytest.mark.parametrize(
     ("signature", "secret", "found"),
     [
-        ("jwt, algorithms: [RS256]", RSA_KEY, []),
-        ("jwt, algorithms: [RS256], secret_encoding: base64", f"{RSA_KEY}\n", []),
+        ("jwt, algorithms: [RS256], audience: us", RSA_KEY, []),
+        ("jwt, algorithms: [RS256], audience: us, secret_encoding: base64", f"{RSA_KEY}\n", []),
         ("jwt, algorithms: [HS256]", JWK, []),
         ("jwt, algorithms: [HS256]", "0123456789abcdef ", ["odd-secret"]),
         ("jwt, algorithms: [HS256]", "0123456789", ["short-secret"]),
