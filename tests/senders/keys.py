@@ -24,6 +24,13 @@ from relay.config.yaml_document import parse
 
 SENDERS = Path(__file__).parents[2] / "config/senders"
 NAMES = tuple(sorted(path.stem for path in SENDERS.glob("*.yaml")))
+#: One of each kind of proof and body, for what takes long: all others go with the proofs.
+FEW = frozenset(
+    {
+        *("adyen", "doku", "github", "meta", "microsoft-graph", "plaid", "sendgrid", "slack"),
+        *("stripe", "swish", "twilio", "zendesk"),
+    }
+)
 #: Warnings of `relay check` that are right for whoever uses these: no file of theirs can mend it.
 INHERENT: Mapping[str, set[str]] = {
     "mailgun": {"body-unsigned"},

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from relay.cli import application
-from tests.senders.keys import NAMES, SENDERS, keys
+from tests.senders.keys import FEW, NAMES, SENDERS, keys
 from tests.senders.stage import Stage, running
 
 
@@ -18,7 +18,10 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield started
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in FEW else pytest.mark.proof) for name in NAMES],
+)
 def test_a_sample_of_every_file_is_stored_and_delivered(
     name: str, stage: Stage, tmp_path: Path
 ) -> None:

@@ -4,7 +4,7 @@ The table grows with the files. It asks over a socket, once of an endpoint that 
 one that passes on. `test_attacks` has the attacks of all of them without a socket.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -13,12 +13,28 @@ import pytest
 from relay.core.clock import SystemClock
 from tests.senders.attacks import attacks
 from tests.senders.challenges import CHALLENGES, said
-from tests.senders.keys import NAMES, described, keys, other_keys
+from tests.senders.keys import FEW, NAMES, described, keys, other_keys
 from tests.senders.sender import Sender, maker
 from tests.senders.stage import MODES, STORE, Stage, path, running
 
 EVERY = pytest.mark.parametrize("name", NAMES)
 IN_BOTH_MODES = pytest.mark.parametrize("mode", MODES)
+
+
+def in_both_modes(names: Iterable[str]) -> pytest.MarkDecorator:
+    """Try these senders in both modes; of what is passed on, only a few beside the proofs."""
+    return pytest.mark.parametrize(
+        ("name", "mode"),
+        [
+            pytest.param(
+                name, mode, marks=() if mode == STORE or name in FEW else pytest.mark.proof
+            )
+            for name in names
+            for mode in MODES
+        ],
+    )
+
+
 #: Those that a block describes, and not the keys of a provider that is built in.
 DESCRIBED = tuple(name for name in NAMES if "signature" in described(name)["provider"])
 WITH_CHALLENGE = tuple(name for name in NAMES if "challenge" in described(name)["provider"])
@@ -30,8 +46,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield started
 
 
-@EVERY
-@IN_BOTH_MODES
+@in_both_modes(NAMES)
 def test_two_samples_are_two_events_and_a_copy_is_none(name: str, mode: str, stage: Stage) -> None:
     sender = Sender(name, mode, stage)
     first, second = sender.genuine(), sender.genuine()
@@ -78,8 +93,7 @@ def test_every_challenge_has_its_row() -> None:
     assert not set(WITH_CHALLENGE) - set(CHALLENGES)
 
 
-@pytest.mark.parametrize("name", WITH_CHALLENGE)
-@IN_BOTH_MODES
+@in_both_modes(WITH_CHALLENGE)
 def test_a_challenge_is_answered_as_its_documents_say(
     name: str, mode: str, stage: Stage, tmp_path: Path
 ) -> None:
@@ -102,10 +116,7 @@ def test_a_challenge_is_answered_as_its_documents_say(
     assert sender.verdicts(len(wanted)) == wanted
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in NAMES if "HEAD" in described(name)["provider"].get("methods", ())]
-)
-@IN_BOTH_MODES
+@in_both_modes(name for name in NAMES if "HEAD" in described(name)["provider"].get("methods", ()))
 def test_head_is_answered_where_a_sender_asks_with_it(name: str, mode: str, stage: Stage) -> None:
     stage.check(name)
     connection = HTTPConnection(*stage.address, timeout=10)

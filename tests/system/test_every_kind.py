@@ -341,6 +341,7 @@ main()
 """
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("program", [UNMASKED])
 async def test_the_search_finds_tokens_that_are_not_masked(stage: Stage, tmp_path: Path) -> None:
     seen = " ".join(await tokens_seen(stage, tmp_path))

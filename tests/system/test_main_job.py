@@ -125,9 +125,15 @@ def _refunded(payment: dict[str, str], amount: str) -> bytes:
             "signature_missing",
             id="unsigned",
         ),
-        pytest.param(midtrans_request(b"{"), 400, "body_malformed", id="malformed"),
         pytest.param(
-            midtrans_request(b" " * 70_000), 413, "body_too_large", id="announced too large"
+            midtrans_request(b"{"), 400, "body_malformed", id="malformed", marks=pytest.mark.proof
+        ),
+        pytest.param(
+            midtrans_request(b" " * 70_000),
+            413,
+            "body_too_large",
+            id="announced too large",
+            marks=pytest.mark.proof,
         ),
         pytest.param(
             request(
@@ -150,12 +156,14 @@ def _refunded(payment: dict[str, str], amount: str) -> bytes:
             415,
             "body_encoded",
             id="encoded",
+            marks=pytest.mark.proof,
         ),
         pytest.param(
             request("POST", "/midtrans/notification", [("Content-Length", "9")], b"x"),
             403,
             "forwarding_untrusted",
             id="no forwarding header",
+            marks=pytest.mark.proof,
         ),
         pytest.param(
             request(
@@ -174,10 +182,29 @@ def _refunded(payment: dict[str, str], amount: str) -> bytes:
             431,
             "headers_too_large",
             id="long header",
+            marks=pytest.mark.proof,
         ),
-        pytest.param(b"\x16\x03\x01 not HTTP\r\n\r\n", 400, "body_malformed", id="not HTTP"),
-        pytest.param(request("GET", "/midtrans/notification"), 405, "method_not_allowed", id="GET"),
-        pytest.param(request("POST", "/midtrans/notification/"), 404, "unknown_endpoint", id="/"),
+        pytest.param(
+            b"\x16\x03\x01 not HTTP\r\n\r\n",
+            400,
+            "body_malformed",
+            id="not HTTP",
+            marks=pytest.mark.proof,
+        ),
+        pytest.param(
+            request("GET", "/midtrans/notification"),
+            405,
+            "method_not_allowed",
+            id="GET",
+            marks=pytest.mark.proof,
+        ),
+        pytest.param(
+            request("POST", "/midtrans/notification/"),
+            404,
+            "unknown_endpoint",
+            id="/",
+            marks=pytest.mark.proof,
+        ),
     ],
 )
 async def test_what_must_not_get_in_does_not(
