@@ -146,7 +146,7 @@ class _EmbeddedSecretVerifier:
 
     def verify(self, parts: Sequence[Filled], signature: str) -> int:
         signature = self._respell(signature)
-        if isinstance(parts[-1], bytes) and any(map(_holds_nul, parts)):
+        if _holds_nul_at_end(parts):
             # Whoever has the digest of a text behind a secret can compute that of a longer one:
             # what it is filled up with in between holds such a byte.
             raise Refusal(Reason.SIGNATURE_MISMATCH, "a NUL is signed, and no secret behind it")
@@ -162,8 +162,14 @@ class _EmbeddedSecretVerifier:
         return fits[0]
 
 
-def _holds_nul(part: Filled) -> bool:
-    return isinstance(part, bytes) and b"\0" in part
+def _holds_nul_at_end(parts: Sequence[Filled]) -> bool:
+    """Return whether there is a NUL behind the last secret."""
+    for part in reversed(parts):
+        if not isinstance(part, bytes):
+            return False
+        if b"\0" in part:
+            return True
+    return False
 
 
 def _hmac(rule: SignatureRule, keys: Sequence[Secret]) -> TextVerifier:

@@ -83,7 +83,8 @@ def test_a_digest_holds_the_secret_where_the_template_says(encoding: str) -> Non
     [
         ((None, b"text"), True),
         ((None, b"te\0xt"), False),
-        ((b"a\0", None, b"text"), False),
+        ((None, b"te\0xt", b"more"), False),
+        ((b"a\0", None, b"text"), True),
         ((None, b"te\0xt", None), True),
         ((b"te\0xt", None), True),
     ],
