@@ -137,6 +137,9 @@ class _RefusalWalker(Walker):
             said = "its signature fits: a release takes it, whatever its address; look at that"
         elif against:
             return
+        elif self._walk.is_challenge:
+            self._suggest("it is a challenge now, and no event, so it cannot be released")
+            return
         elif proxied:
             self._suggest("it would be taken now; the endpoint passes on, so it cannot be released")
             return

@@ -15,9 +15,10 @@ from relay.core.errors import Reason
 from relay.core.request import ClientAddress, Headers, RequestHead, Via
 from relay.explain.capture import parse
 from relay.explain.judge import Judge, Taken
+from relay.explain.refusal import walk_refusal
 from relay.explain.steps import Walk
 from relay.explain.walk import walk
-from relay.spool.refusals import Refused
+from relay.spool.refusals import Refused, StoredRefusal
 from tests.harness.deliveries import RECEIVED
 
 PEER = ip_address("192.0.2.1")
@@ -102,3 +103,15 @@ def test_what_would_be_one_now_would_be_stored_nowhere(settings: Settings) -> No
     assert judge.refusal(refused) == Taken("sender", (), False, None, by)
     other = judge.refusal(replace(refused, body=b"{}"))
     assert not isinstance(other, Taken)
+
+
+def test_no_release_is_suggested_for_it(settings: Settings) -> None:
+    mac = hmac.digest(SECRET.encode(), BODY, "sha256").hex()
+    head = RequestHead("POST", "/hook", Headers((("X-Signature", mac),)), PEER, RECEIVED)
+    client = ClientAddress(PEER, Via.PEER)
+    refused = Refused(
+        "ref_1", "sender", "sender", Reason.SIGNATURE_MISMATCH, "", head, client, BODY
+    )
+    found = walk_refusal(settings, StoredRefusal(refused, 1, None, None))
+    assert found.is_challenge
+    assert found.nearest == ["it is a challenge now, and no event, so it cannot be released"]
