@@ -169,3 +169,16 @@ def test_a_public_key_is_read_from_a_file_with_many_lines(tmp_path: Path) -> Non
     (tmp_path / "key.pem").write_bytes(pem.replace(b"-----END", b"!----END"))
     (said,) = mistakes(text, base=tmp_path)
     assert said.startswith("23:15: endpoints.0.secrets.0: line ")
+
+
+def test_a_mistake_in_a_list_is_told_where_its_entry_stands() -> None:
+    text = INLINE + (
+        "      forward: [X-Topic, Cookie]\n"
+        "      challenge:\n"
+        "        - {when: {query: a}, signed: false, answer: {text: ok}}\n"
+        "        - {when: {method: GET, json: /b}, signed: false, answer: {text: ok}}\n"
+    )
+    assert [said.partition(": ")[0] for said in mistakes(changed((BUILT_IN, text)))] == [
+        "23:26",
+        "26:18",
+    ]

@@ -149,7 +149,7 @@ class Answer:
         return Ack(200, body, content_type, (*headers, _NO_SNIFF))
 
 
-def templates(rule: AnswerRule) -> Iterator[tuple[tuple[str, ...], str]]:
+def templates(rule: AnswerRule) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Yield every template of an answer, and its place in it."""
     if rule.text is not None:
         yield ("text",), rule.text
@@ -159,8 +159,8 @@ def templates(rule: AnswerRule) -> Iterator[tuple[tuple[str, ...], str]]:
 
 
 def _templates_of(
-    json: JsonTemplate, place: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, ...], str]]:
+    json: JsonTemplate, place: tuple[str | int, ...]
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
     if isinstance(json, str):
         yield place, json
     elif isinstance(json, Mapping):
@@ -168,7 +168,7 @@ def _templates_of(
             yield from _templates_of(each, (*place, name))
     elif isinstance(json, tuple):
         for at, each in enumerate(json):
-            yield from _templates_of(each, (*place, str(at)))
+            yield from _templates_of(each, (*place, at))
 
 
 # ---- parsing --------------------------------------------------------------------------------

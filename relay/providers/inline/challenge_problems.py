@@ -26,7 +26,7 @@ from relay.providers.inline import (
 from relay.providers.inline.challenge_answers import MAX_ANSWER, AnswerTemplate, templates
 from relay.providers.inline.challenge_rules import ChallengeRule
 
-KeyPath = tuple[str, ...]
+KeyPath = tuple[str | int, ...]
 
 #: What each event has, whoever sends it.
 _ALWAYS: Final = tuple(
@@ -41,12 +41,12 @@ def problems(description: Description) -> Iterator[tuple[KeyPath, str]]:
     """Yield each mistake of the challenges: the path of its key, and what to write instead."""
     for at, rule in enumerate(description.challenges):
         for keys, message in _problems(rule, description):
-            yield ("challenge", str(at), *keys), message
+            yield ("challenge", at, *keys), message
         earlier = description.challenges[:at]
         hidden = next((n for n, each in enumerate(earlier) if _covers(each, rule)), None)
         if hidden is not None:
             message = f"is never reached: challenge.{hidden} takes each request that this one would"
-            yield ("challenge", str(at), "when"), message
+            yield ("challenge", at, "when"), message
 
 
 def may_sign(rule: SignatureRule) -> bool:

@@ -64,7 +64,7 @@ class FreshValues:
         return _MAKERS[found[1]]()
 
 
-def problems(message: SampleMessage | None) -> Iterator[tuple[tuple[str, ...], str]]:
+def problems(message: SampleMessage | None) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Yield the path of each text that holds an unknown placeholder, and what there is instead."""
     for key in ("headers", "query", "json", "form", "text"):
         for path, text in _texts(getattr(message, key, None), ("sample", key)):
@@ -72,7 +72,9 @@ def problems(message: SampleMessage | None) -> Iterator[tuple[tuple[str, ...], s
                 yield path, f"there is no such placeholder; there are: {', '.join(PLACEHOLDERS)}"
 
 
-def _texts(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+def _texts(
+    value: object, path: tuple[str | int, ...]
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
     match value:
         case str():
             yield path, value
@@ -81,7 +83,7 @@ def _texts(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ..
                 yield from _texts(each, (*path, str(name)))
         case list() | tuple():
             for at, each in enumerate(value):
-                yield from _texts(each, (*path, str(at)))
+                yield from _texts(each, (*path, at))
 
 
 def _unknown(text: str) -> bool:

@@ -31,7 +31,7 @@ from relay.providers.inline.message import has_stars
 from relay.providers.inline.signed_text import Template
 from relay.providers.required_fields import unsigned
 
-KeyPath = tuple[str, ...]
+KeyPath = tuple[str | int, ...]
 
 
 _OWN_PROOF: Final = "is the token itself, which is shown nowhere; leave it out"
@@ -49,9 +49,9 @@ def problems(description: Description) -> Iterator[tuple[KeyPath, str]]:
     for at, field in enumerate(description.references):
         if isinstance(field, JsonField) and len(field.pointer.encode()) > MAX_REFERENCE:
             longer = f"is longer than {MAX_REFERENCE} bytes; name another field"
-            yield ("references", str(at)), longer
+            yield ("references", at), longer
     for at, message in forwarded_fields.problems(description):
-        yield ("forward", str(at)), message
+        yield ("forward", at), message
     yield from fresh_values.problems(description.sample)
     yield from challenge_problems.problems(description)
     with suppress(ValueError):
@@ -60,7 +60,7 @@ def problems(description: Description) -> Iterator[tuple[KeyPath, str]]:
         covered = covered_fields(rule)
         if covered is not None:
             for at, message in unsigned(description.must, covered):
-                yield ("must", str(at)), message
+                yield ("must", at), message
 
 
 def _star_problems(rule: SignatureRule, template: Template) -> Iterator[tuple[str, str]]:
@@ -90,7 +90,7 @@ def _unnamed(description: Description) -> Iterator[tuple[KeyPath, str]]:
     rule = description.signature
     for at, required in enumerate(description.must):
         if names_token(rule, required):
-            yield ("must", str(at)), _OWN_PROOF
+            yield ("must", at), _OWN_PROOF
     for key in ("event_key", "references"):
         for field in getattr(description, key):
             if rule.is_token and _holds_token(rule.source, field):

@@ -185,7 +185,7 @@ class InlineProvider:
                 `signature.signed: ...`.
         """
         for place, message in problems(description):
-            raise ValueError(f"{'.'.join(place)}: {message}")
+            raise ValueError(f"{'.'.join(map(str, place))}: {message}")
         self._description = description
 
     @cached_property

@@ -148,7 +148,7 @@ def test_every_template_is_found() -> None:
     rule = AnswerRule(None, {"a": "1", "b": ("2", {"c": "3"})}, (("X-A", "4"),))
     assert [*templates(rule)] == [
         (("json", "a"), "1"),
-        (("json", "b", "0"), "2"),
-        (("json", "b", "1", "c"), "3"),
+        (("json", "b", 0), "2"),
+        (("json", "b", 1, "c"), "3"),
         (("headers", "X-A"), "4"),
     ]

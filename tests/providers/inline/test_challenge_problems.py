@@ -27,7 +27,7 @@ SIGNED = AnswerRule("{hmac_sha256_hex:{json:/challenge}}")
 def found(*rules: ChallengeRule, description: Description | None = None) -> list[tuple[str, str]]:
     """Return each mistake: its place, and the beginning of what is said."""
     whole = replace(description or described(), challenges=rules)
-    return [(".".join(place), said) for place, said in problems(whole)]
+    return [(".".join(map(str, place)), said) for place, said in problems(whole)]
 
 
 def when(*conditions: RequestCondition, answer: AnswerRule | None = None) -> ChallengeRule:
@@ -168,7 +168,7 @@ def test_what_every_event_has_is_no_challenge() -> None:
     ):
         rule = ChallengeRule((condition,))
         places = [place for place, _ in problems(replace(timed, challenges=(rule,)))]
-        assert (("challenge", "0", "when") in places) is always
+        assert (("challenge", 0, "when") in places) is always
 
 
 def test_a_text_that_no_answer_can_hold() -> None:

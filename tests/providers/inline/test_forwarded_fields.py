@@ -40,4 +40,4 @@ def test_what_cannot_be_listed(name: str, said: str) -> None:
     description = replace(
         described(scheme="token", source=HeaderField("X-Token")), forward=("X-Topic", name)
     )
-    assert list(problems(description)) == [(("forward", "1"), said)]
+    assert list(problems(description)) == [(("forward", 1), said)]

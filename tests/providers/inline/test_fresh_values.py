@@ -42,5 +42,5 @@ def test_braces_that_are_no_placeholder_stay(text: str) -> None:
 @pytest.mark.parametrize("text", ["{uuid}", "{time}", "{time:x}", "{id:Order}", "{Id}"])
 def test_an_unknown_placeholder_is_a_mistake(text: str) -> None:
     ((path, said),) = problems(SampleMessage(json={"a": ["", text]}))
-    assert path == ("sample", "json", "a", "1")
+    assert path == ("sample", "json", "a", 1)
     assert said.startswith("there is no such placeholder; there are: {id}, {hex}, ")
