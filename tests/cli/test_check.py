@@ -151,6 +151,17 @@ def test_it_is_said_who_takes_messages_about_subscriptions(file: Path) -> None:
     assert told() == ["refused", "taken"]
 
 
+def test_it_is_said_which_challenges_are_answered(file: Path) -> None:
+    text = GOOD.replace("midtrans\n    environment: production", "meta")
+    file.write_text(text + "    allowlist: {mode: off}\n" + SERVICE)
+    environ = {"META_VERIFY_TOKEN": "canary-of-the-handshake"}
+    (told,) = json.loads(run("check", "-c", str(file), "--format", "json", **environ).stdout)[
+        "endpoints"
+    ][0]["challenges"]
+    assert told.endswith("the parameter hub.verify_token is a secret, signed or not")
+    assert f"challenge\t{told}" in run("check", "-c", str(file), **environ).stdout.splitlines()
+
+
 def test_it_is_said_how_connections_begin(file: Path) -> None:
     write_pair(file.parent)
     proxied = '8080"\n    tls: {certificate: certificate.pem, key: key.pem}\n'
